@@ -1,0 +1,403 @@
+"""`Editor`: a vision-language model whose answers can be edited, explained and given back.
+
+It ties the parts together: request → prompt → prefill → look-up → routed layer → answer. It knows
+models only through `LoadedModel`, methods only through the `Method` protocol, and stores only
+through `EditStore`.
+"""
+
+from __future__ import annotations
+
+import builtins
+import secrets
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, overload
+
+import torch
+from PIL import Image
+from torch import nn
+
+from balancedit.errors import InputError
+from balancedit.generation import GeneratedAnswer, generate_answers
+from balancedit.history import resolve
+from balancedit.images import Source, open_image, pixel_hash, solid, thumbnail
+from balancedit.methods import EditRequest, Method, configure, make_method
+from balancedit.models.loading import LoadedModel, load_model
+from balancedit.pairing import Sources, Texts, paired
+from balancedit.records import reason, with_outcome
+from balancedit.rephrasing import rephrase
+from balancedit.store import Binding, DamagedEdit, DiskStore, EditStore, MemoryStore
+from balancedit.store.copying import copy_store
+from balancedit.text import check_answer, check_question, same_text
+from balancedit.types import Answer, Edit, EditState, Explanation, Neighbour, PositiveSource
+
+
+class Editor:
+    """A model with edits. Make one with `Editor.load`.
+
+    Outside the editor's own calls the model is untouched. Inside ``with editor:`` the raw model,
+    its `forward` and `generate` included, answers with the edits in force. One editor serves one
+    thread at a time; its own calls wait for each other.
+    """
+
+    def __init__(self, loaded: LoadedModel, method: Method, store: EditStore) -> None:
+        self._loaded = loaded
+        self._method = method
+        self._store = store
+        self._lock = threading.RLock()
+        self._attached = 0
+        self._entered: builtins.list[AbstractContextManager[nn.Module]] = []
+        self._damaged: dict[str, DamagedEdit] = {}
+        self._sync()
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path | nn.Module = "pocket",
+        *,
+        edits: str | Path | None = None,
+        method: str = "balancedit",
+        preset: str = "recommended",
+        layer: str | None = None,
+        processor: Any = None,
+        prompt: str | None = None,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | str | None = None,
+        **options: Any,
+    ) -> Editor:
+        """Load a model for editing, and the edits kept for it.
+
+        model: "pocket", a hub name, a directory, or a loaded transformers image-text-to-text model
+        (give its `processor` too). edits: directory of the edit store; made when missing, None
+        keeps edits in memory. layer: dotted path of the linear layer to edit. prompt: format string
+        for a model without chat template. options: single settings of the method, such as
+        ``key="mean"`` or ``alpha=0.1`` (`balancedit.methods.balancedit.BalancEditConfig`).
+
+        Raises `ModelLoadError`, `LayerError`, `InputError`, `StoreError`, `StoreMismatchError`.
+        """
+        config = configure(method, preset, options)
+        loaded = load_model(
+            model, processor=processor, layer=layer, prompt=prompt, device=device, dtype=dtype
+        )
+        bound = make_method(method, config, loaded)
+        binding = Binding(loaded.name, loaded.fingerprint(), method, bound.binding())
+        store: EditStore = (
+            MemoryStore(binding)
+            if edits is None
+            else DiskStore.open(Path(edits), binding, create=True)
+        )
+        return cls(loaded, bound, store)
+
+    # -- what it holds -----------------------------------------------------------------------
+
+    @property
+    def model(self) -> nn.Module:
+        """The model itself; untouched outside ``with editor:``."""
+        return self._loaded.model
+
+    @property
+    def processor(self) -> Any:
+        """The model's processor."""
+        return self._loaded.prompter.processor
+
+    @property
+    def layer(self) -> str:
+        """Dotted path of the edited layer."""
+        return self._loaded.layer
+
+    @property
+    def damaged(self) -> tuple[DamagedEdit, ...]:
+        """Edits whose stored tensors are damaged; they are left out, the others work."""
+        return tuple(self._damaged.values())
+
+    def list(self, *, states: Sequence[EditState] = ("active",)) -> builtins.list[Edit]:
+        """Edits in these states, oldest first."""
+        return [e for e in self._store.edits().values() if e.state in states]
+
+    def get(self, edit_id: str) -> Edit:
+        """One edit by id, or by the beginning of it. Raises `EditNotFoundError`."""
+        edits = self._store.edits()
+        return edits[resolve(edits, edit_id)]
+
+    # -- asking ------------------------------------------------------------------------------
+
+    @overload
+    def ask(
+        self,
+        image: Source | None,
+        question: str,
+        *,
+        max_new_tokens: int = ...,
+        num_beams: int = ...,
+        batch_size: int = ...,
+    ) -> Answer: ...
+
+    @overload
+    def ask(
+        self,
+        image: Source | None,
+        question: Texts,
+        *,
+        max_new_tokens: int = ...,
+        num_beams: int = ...,
+        batch_size: int = ...,
+    ) -> builtins.list[Answer]: ...
+
+    @overload
+    def ask(
+        self,
+        image: Sources,
+        question: str | Texts,
+        *,
+        max_new_tokens: int = ...,
+        num_beams: int = ...,
+        batch_size: int = ...,
+    ) -> builtins.list[Answer]: ...
+
+    def ask(
+        self,
+        image: Source | Sources | None,
+        question: str | Texts,
+        *,
+        max_new_tokens: int = 32,
+        num_beams: int = 1,
+        batch_size: int = 32,
+    ) -> Answer | builtins.list[Answer]:
+        """Answer one question about one image, or many at once.
+
+        image: a path, bytes, a PIL image or None (no image); or a sequence of them, as long as the
+        questions' (a single image or question is used with all). Decoding is greedy, or a beam
+        search over `num_beams`. Raises `ImageError` or `InputError`.
+        """
+        single, pairs = paired(image, question)
+        rows = [(None if i is None else open_image(i), check_question(q)) for i, q in pairs]
+        with self._lock, self.attached():
+            self.refresh()
+            answers = [
+                _as_answer(a) for a in self._generate(rows, max_new_tokens, num_beams, batch_size)
+            ]
+        return answers[0] if single else answers
+
+    def explain(self, image: Source | None, question: str, *, nearest: int = 5) -> Explanation:
+        """Why a query gets the answer it gets: the nearest edits, their radii, which one fired, and
+        what the untouched model says."""
+        picture = open_image(image) if image is not None else None
+        question = check_question(question)
+        with self._lock, self.attached():
+            answer = self.ask(picture, question)
+            with self._method.bypass():
+                base = self._generate([(picture, question)])[0].text
+            matches = self._method.neighbours(picture, question)
+            edits = self._store.edits()
+        neighbours = tuple(
+            Neighbour(edits[m.id], m.distance, m.radius, m.inside) for m in matches[:nearest]
+        )
+        return Explanation(question, answer, base, neighbours, reason(answer, base, edits))
+
+    # -- editing -----------------------------------------------------------------------------
+
+    def edit(
+        self,
+        image: Source,
+        question: str,
+        answer: str,
+        *,
+        rephrasings: Sequence[str] = (),
+        negative: Source | None = None,
+    ) -> Edit:
+        """Teach the model one new answer; in force, and stored, when this returns.
+
+        rephrasings: other wordings of the question to measure the radius with; without them the
+        model makes its own. negative: "black", "white", or a picture of what the edit must not
+        reach. Raises `InputError`, `ImageError`, `EditFailedError` or `StoreError`; then nothing
+        was kept.
+        """
+        if image is None:
+            raise InputError("an edit needs an image; give the picture the question is about")
+        picture, question = open_image(image), check_question(question)
+        answer = check_answer(answer)
+        anchor, anchor_name = self._negative(negative, picture.size)
+        with self._lock, self.attached():
+            self.refresh()
+            self._check_length(picture, question, answer)
+            started = time.perf_counter()
+            before = self._generate([(picture, question)])[0].text
+            positives, source = self._positives(question, rephrasings)
+            learned = self._method.learn(EditRequest(picture, question, answer, positives, anchor))
+            record = Edit(
+                id=secrets.token_hex(4),
+                question=question,
+                target=answer,
+                answer_before=before,
+                answer_after=None,
+                radius=learned.radius,
+                d_positive=learned.d_positive,
+                d_negative=learned.d_negative,
+                positives=positives,
+                positives_source=source,
+                negative=anchor_name,
+                image_sha256=pixel_hash(picture),
+                created=datetime.now(UTC).isoformat(timespec="seconds"),
+                seconds=round(time.perf_counter() - started, 3),
+                steps=learned.steps,
+                loss=learned.loss,
+                method=self._method.name,
+                overlaps=learned.overlaps,
+                retires=learned.retires,
+                warnings=learned.warnings,
+            )
+            try:
+                for retired in learned.retires:
+                    self._method.remove(retired)
+                self._method.add(record, learned.key, learned.tensors)
+                after = self._generate([(picture, question)])[0]
+                record = with_outcome(record, after.text)
+                return self._store.commit(
+                    record, learned.key, dict(learned.tensors), thumbnail(picture)
+                )
+            except BaseException:
+                self._sync()  # the store is the truth: what it did not take is not held
+                raise
+
+    def revert(self, edit_id: str) -> Edit:
+        """Take an edit back; what it had replaced returns. With no edit left the model is the base
+        model, bit for bit. Raises `EditNotFoundError` or `StoreError`."""
+        with self._lock:
+            self.refresh()
+            wanted = resolve(self._store.edits(), edit_id)
+            changed = self._store.revert(wanted)
+            self._sync()
+        return next(e for e in changed if e.id == wanted)
+
+    def save(self, directory: str | Path) -> Path:
+        """Copy every edit held into a new store at `directory`. Raises `StoreError` when it holds
+        edits already."""
+        with self._lock:
+            self.refresh()
+            copy_store(self._store, Path(directory))
+        return Path(directory)
+
+    def refresh(self) -> None:
+        """Take over what other processes committed to the same store. Called before every answer;
+        costs microseconds when there is nothing new."""
+        if self._store.changed():
+            with self._lock:
+                self._sync()
+
+    # -- the raw model -----------------------------------------------------------------------
+
+    @contextmanager
+    def attached(self) -> Iterator[nn.Module]:
+        """Inside the context the raw model answers with the edits in force."""
+        with self._lock:
+            if not self._attached:
+                self._method.attach()
+            self._attached += 1
+            try:
+                yield self._loaded.model
+            finally:
+                self._attached -= 1
+                if not self._attached:
+                    self._method.detach()
+
+    def __enter__(self) -> Editor:
+        context = self.attached()
+        context.__enter__()
+        self._entered.append(context)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._entered.pop().__exit__(*error)
+
+    def forward(
+        self, inputs: Mapping[str, torch.Tensor], *, prompt_lengths: Sequence[int] | None = None
+    ) -> Any:
+        """The edited model's forward pass on a processor's output.
+
+        prompt_lengths: for teacher forcing, how many real tokens of each row are the prompt; what
+        follows is the answer, which neither key nor routing may see. None: the whole row, or what
+        stands before the labels when `inputs` has them.
+        """
+        prompts = (
+            self._method.prompt_lengths(prompt_lengths) if prompt_lengths is not None else None
+        )
+        with self._lock, self.attached():
+            if prompts is None:
+                return self._loaded.model(**inputs)
+            with prompts:
+                return self._loaded.model(**inputs)
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _sync(self) -> None:
+        """Make the method hold exactly the store's active edits."""
+        wanted = [e.id for e in self._store.edits().values() if e.state == "active"]
+        held = set(self._method.active())
+        for gone in held - set(wanted):
+            self._method.remove(gone)
+        missing = [i for i in wanted if i not in held]
+        if missing:
+            good, damaged = self._store.load(missing)
+            for entry in good:
+                self._method.add(entry.edit, entry.key, entry.tensors)
+            self._damaged |= {d.id: d for d in damaged}
+        self._damaged = {i: d for i, d in self._damaged.items() if i in wanted}
+
+    def _generate(
+        self,
+        rows: Sequence[tuple[Image.Image | None, str]],
+        max_new_tokens: int = 32,
+        num_beams: int = 1,
+        batch_size: int = 32,
+    ) -> builtins.list[GeneratedAnswer]:
+        return generate_answers(
+            self._loaded,
+            self._method.tracing,
+            rows,
+            max_new_tokens=max_new_tokens,
+            num_beams=num_beams,
+            batch_size=batch_size,
+        )
+
+    def _positives(
+        self, question: str, given: Sequence[str]
+    ) -> tuple[tuple[str, ...], PositiveSource]:
+        if isinstance(given, str):
+            given = [given]
+        if given:
+            texts = [check_question(g) for g in given]
+            new = [t for t in dict.fromkeys(texts) if not same_text(t, question)]
+            if not new:
+                raise InputError(
+                    "every rephrasing given is the question itself; word it differently, or give "
+                    "none and the model makes its own"
+                )
+            return tuple(new), "given"
+        with self._method.bypass():
+            return rephrase(question, self._method.positives, self._loaded.rephraser)
+
+    def _negative(self, negative: Source | None, size: tuple[int, int]) -> tuple[Image.Image, str]:
+        choice = negative if negative is not None else self._method.negative
+        if isinstance(choice, str) and choice in ("black", "white"):
+            return solid(size, choice), choice
+        return open_image(choice), "given"
+
+    def _check_length(self, image: Image.Image, question: str, answer: str) -> None:
+        limit = self._loaded.context_length
+        if limit is None:
+            return
+        prompt = self._loaded.prompter.inputs([image], [question])["input_ids"].shape[1]
+        n = len(self._loaded.prompter.answer_ids(answer, self._loaded.eos))
+        if prompt + n > limit:
+            raise InputError(
+                f"question and answer take {prompt + n} tokens; '{self._loaded.name}' holds {limit}"
+            )
+
+
+def _as_answer(row: GeneratedAnswer) -> Answer:
+    d = row.decision
+    return Answer(row.text, d.fired, d.nearest, d.distance, d.radius)

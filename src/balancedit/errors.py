@@ -1,0 +1,61 @@
+"""Every error a caller may want to catch. Each message names the thing, what was wrong, and the
+remedy; the command line prints it as one line and exits with code 1."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BalanceditError(Exception):
+    """Base class: catching it catches everything this library raises on purpose."""
+
+
+class InputError(BalanceditError):
+    """A question, answer, rephrasing or option that cannot be used."""
+
+
+class ImageError(InputError):
+    """A file or object that is not a usable picture."""
+
+
+class ModelLoadError(BalanceditError):
+    """A model, or a part of one, that cannot be found or loaded."""
+
+
+class UnsupportedModelError(ModelLoadError):
+    """A model that loads but cannot be edited (no image input, encoder-decoder, …)."""
+
+
+class LayerError(BalanceditError):
+    """A layer path that does not exist in the model or is not a linear layer."""
+
+
+class RoutingError(BalanceditError):
+    """A forward pass in which the whole prompt cannot be seen, so no edit can be chosen rightly."""
+
+
+class EditNotFoundError(BalanceditError):
+    """An edit id that is not held, or no longer active."""
+
+
+class EditFailedError(BalanceditError):
+    """An edit that could not be learned; nothing was kept of it."""
+
+
+class StoreError(BalanceditError):
+    """An edit store that cannot be opened, read or written."""
+
+
+class StoreMismatchError(StoreError):
+    """An edit store made for another model, layer, method, key or distance."""
+
+
+def nearest_names(name: str, known: Iterable[str], n: int = 3) -> str:
+    """Say which of `known` are spelled most like `name`: ``"; nearest: a, b"``, or all of them when
+    none is close. Empty when nothing is known."""
+    known = list(known)
+    if not known:
+        return ""
+    close = difflib.get_close_matches(name, known, n=n, cutoff=0.5)
+    return f"; nearest: {', '.join(close)}" if close else f"; known: {', '.join(known[:8])}"

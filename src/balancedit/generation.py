@@ -1,0 +1,96 @@
+"""Batched generation with the routing decision of every row.
+
+Letters: B = rows of a batch, T = tokens of its longest prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+
+from balancedit.errors import InputError
+from balancedit.models.loading import LoadedModel
+from balancedit.routing import Decision, RouteTrace
+
+Row = tuple[Image.Image | None, str]
+
+
+@dataclass(frozen=True)
+class GeneratedAnswer:
+    """A generated text and the routing decision of its prompt."""
+
+    text: str
+    decision: Decision
+
+
+@torch.no_grad()
+def generate_answers(
+    loaded: LoadedModel,
+    tracing: Callable[[], AbstractContextManager[RouteTrace]],
+    rows: Sequence[Row],
+    *,
+    max_new_tokens: int,
+    num_beams: int,
+    batch_size: int,
+) -> list[GeneratedAnswer]:
+    """Answer rows of (image or None, question), in batches of at most `batch_size`, in order.
+
+    Rows with and without an image go in separate batches, since few processors mix them.
+    """
+    answers: dict[int, GeneratedAnswer] = {}
+    for with_image in (True, False):
+        places = [i for i, (image, _) in enumerate(rows) if (image is not None) == with_image]
+        for start in range(0, len(places), batch_size):
+            batch = places[start : start + batch_size]
+            made = _generate_batch(
+                loaded, tracing, [rows[i] for i in batch], max_new_tokens, num_beams
+            )
+            answers.update(zip(batch, made, strict=True))
+    return [answers[i] for i in range(len(rows))]
+
+
+def _generate_batch(
+    loaded: LoadedModel,
+    tracing: Callable[[], AbstractContextManager[RouteTrace]],
+    rows: Sequence[Row],
+    max_new_tokens: int,
+    num_beams: int,
+) -> list[GeneratedAnswer]:
+    inputs = loaded.prompter.inputs([i for i, _ in rows], [q for _, q in rows])
+    prompt = inputs["input_ids"]
+    _check_fits(loaded, prompt.shape[1], max_new_tokens)
+    model: Any = loaded.model
+    with tracing() as trace:
+        out = model.generate(
+            **loaded.to_device(inputs),
+            do_sample=False,
+            num_beams=num_beams,
+            max_new_tokens=max_new_tokens,
+            pad_token_id=_pad(loaded),
+        )
+    out = out.cpu()
+    if out.shape[1] >= prompt.shape[1] and torch.equal(out[:, : prompt.shape[1]], prompt):
+        out = out[:, prompt.shape[1] :]  # most models repeat the prompt, some give the answer only
+    per_row = max(1, len(trace.rows) // len(rows))  # a beam search routes every beam
+    decisions = trace.rows[::per_row] or [Decision()] * len(rows)
+    texts = loaded.prompter.decode(out)
+    return [GeneratedAnswer(t, d) for t, d in zip(texts, decisions, strict=True)]
+
+
+def _check_fits(loaded: LoadedModel, tokens: int, new: int) -> None:
+    limit = loaded.context_length
+    if limit is not None and tokens + new > limit:
+        raise InputError(
+            f"the prompt takes {tokens} tokens; '{loaded.name}' holds {limit}, {new} of them "
+            "for the answer: shorten the question"
+        )
+
+
+def _pad(loaded: LoadedModel) -> int:
+    pad = getattr(loaded.prompter.tokenizer, "pad_token_id", None)
+    return int(pad) if pad is not None else loaded.eos

@@ -1,0 +1,247 @@
+"""Pictures in: whatever a person has, as upright 8-bit RGB, or an error that says what is wrong.
+
+This module knows nothing about models. What it accepts and how it converts:
+
+- JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000 and PPM files (a path or the bytes), Pillow
+  images, and uint8 arrays (H, W), (H, W, 3) or (H, W, 4);
+- transparency is laid on white; an animation gives its first frame; EXIF rotation is applied;
+- 16 bits a channel are scaled to 8. Whole numbers of 32 bits and floats carry no range of their
+  own, see `_wide`.
+
+Colour profiles are ignored, as the models' own image processors do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError, features
+
+from balancedit.errors import ImageError
+
+#: Above this a picture is refused before it is decoded: 192 MB as RGB. No model looks at more.
+MAX_PIXELS = 64_000_000
+
+Source = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
+
+# Only formats that decode in plain memory: Pillow would run Ghostscript for EPS.
+_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "JPEG2000", "PPM")
+_KINDS = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
+
+
+def open_image(source: Source) -> Image.Image:
+    """The picture as a new, fully decoded, upright RGB image without metadata.
+
+    Raises `ImageError`, naming the file and the remedy, for anything that is not a usable picture.
+    A Pillow image that is passed in is left as it was.
+    """
+    if isinstance(source, Image.Image):
+        return _to_rgb(source, _label(source))
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    name = _label(source)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _decode(io.BytesIO(source), name)
+    if not isinstance(source, (str, os.PathLike)):
+        raise ImageError(
+            f"a picture was expected (a path, bytes, a Pillow image or an array), not a "
+            f"{type(source).__name__}"
+        )
+    if isinstance(source, str) and source.startswith(("http://", "https://")):
+        raise ImageError(f"{name} is a web address; download it and give the file")
+    path = Path(source).expanduser()
+    try:
+        if path.is_dir():
+            raise ImageError(f"{name} is a directory; give one picture in it")
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ImageError(f"{name} is not an ordinary file; save the picture to one")
+        with open(path, "rb") as file:
+            return _decode(file, name)
+    except FileNotFoundError as error:
+        raise ImageError(f"there is no file {name}; check the path") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
+        said = getattr(error, "strerror", None) or error
+        raise ImageError(f"{name} cannot be read ({said}); check its permissions") from error
+
+
+def pixel_hash(image: Image.Image) -> str:
+    """SHA-256, in hexadecimal, of the size and the RGB pixels: equal for equal pictures, whatever
+    file they came from."""
+    rgb = image if image.mode == "RGB" else open_image(image)
+    hasher = hashlib.sha256(f"{rgb.width}x{rgb.height}:".encode())
+    hasher.update(rgb.tobytes())
+    return hasher.hexdigest()
+
+
+def thumbnail(image: Image.Image, side: int = 96) -> bytes:
+    """A small encoded copy, WebP where Pillow has it and PNG elsewhere, of at most `side` pixels a
+    side, without metadata. Never larger than the picture itself."""
+    small = open_image(image)
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    out = io.BytesIO()
+    if features.check("webp"):
+        small.save(out, "WEBP", quality=85)
+    else:
+        small.save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+def solid(size: tuple[int, int], colour: str | tuple[int, int, int]) -> Image.Image:
+    """A picture of one colour; `size` is (width, height). The black and white anchors."""
+    _check_size(size, "a plain picture")
+    try:
+        return Image.new(
+            "RGB", size, ImageColor.getrgb(colour) if isinstance(colour, str) else colour
+        )
+    except (ValueError, TypeError) as error:
+        raise ImageError(
+            f"'{colour}' is not a colour; give a name such as 'black', '#rrggbb', or three numbers"
+        ) from error
+
+
+def _label(source: object) -> str:
+    """What to call the picture in a message, on one line."""
+    if isinstance(source, Image.Image):
+        filename = getattr(source, "filename", "")
+        return _label(filename) if filename else "the given picture"
+    if isinstance(source, (str, os.PathLike)):
+        name = os.fsdecode(os.fspath(source))
+        name = name if len(name) <= 200 else f"{name[:100]}…{name[-90:]}"
+        return "'" + "".join(c if c.isprintable() else "?" for c in name) + "'"
+    return "the given picture data"
+
+
+def _check_size(size: tuple[int, int], name: str) -> None:
+    width, height = size
+    if width < 1 or height < 1:
+        raise ImageError(f"{name} has no pixels ({width}×{height}); give another picture")
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"{name} has {width}×{height} pixels, more than {MAX_PIXELS // 1_000_000} million; "
+            "scale it down first"
+        )
+
+
+def _decode(file: BinaryIO, name: str) -> Image.Image:
+    """Decode an open file; the size is checked from its header first."""
+    head = file.read(4096)
+    file.seek(0)
+    if not head:
+        raise ImageError(f"{name} is empty; give a picture")
+    Image.init()
+    try:
+        with _quietly():
+            image = Image.open(file, formats=[f for f in _FORMATS if f in Image.OPEN])
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels; scale it down first"
+        ) from error
+    except UnidentifiedImageError as error:
+        if b"<svg" in head.lower():
+            raise ImageError(
+                f"{name} is an SVG drawing, not pixels; render it to PNG first"
+            ) from error
+        raise ImageError(
+            f"{name} is not a picture that can be read; give an undamaged {_KINDS} file"
+        ) from error
+    except Exception as error:  # a broken header makes Pillow's plugins raise nearly anything
+        raise _damaged(name, error) from error
+    with image:
+        return _to_rgb(image, name)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep Pillow from printing warnings: about pictures above its own size limit, which is higher
+    than ours, and about metadata it cannot read, which nobody asked for."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _damaged(name: str, error: Exception) -> ImageError:
+    said = str(error).split("\n")[0] or type(error).__name__
+    return ImageError(f"{name} is damaged or cut short ({said}); fetch or save it again")
+
+
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+    """Decode, turn upright and convert; `image` itself keeps its mode and metadata."""
+    _check_size(image.size, name)
+    try:
+        with _quietly():
+            image.load()
+    except Exception as error:  # as above: decoders raise nearly anything
+        raise _damaged(name, error) from error
+    try:
+        with _quietly():
+            upright = ImageOps.exif_transpose(image)
+    except Exception:  # unreadable EXIF says nothing about rotation; the pixels are fine
+        upright = image
+    try:
+        rgb = _flatten(upright)
+    except (ValueError, OSError) as error:
+        raise ImageError(
+            f"{name} has colours of kind '{image.mode}' that cannot be converted; save it as RGB"
+        ) from error
+    rgb.info = {}
+    return rgb
+
+
+def _flatten(image: Image.Image) -> Image.Image:
+    """A new RGB image with the colours people see on a white page."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        return _wide(image).convert("RGB")
+    if image.mode in ("La", "RGBa"):  # colours already multiplied by alpha
+        image = image.convert("LA" if image.mode == "La" else "RGBA")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _wide(image: Image.Image) -> Image.Image:
+    """Grey levels of more than 8 bits as 8-bit grey.
+
+    16-bit (`I;16`): 65535 is white. 32-bit whole numbers: as they are if all lie in 0…255, as
+    16-bit if in 0…65535. Floats: 1.0 is white if all lie in 0…1, 255 if in 0…255. Otherwise there
+    is no telling, and the darkest becomes black, the brightest white. NaN is black.
+    """
+    values = np.asarray(image)
+    if image.mode.startswith("I;"):
+        table = np.rint(np.arange(65536) * (255 / 65535)).astype(np.uint8)
+        return Image.fromarray(table[values])
+    # In float64: a picture may span more than float32 can subtract.
+    values = values.astype(np.float64)
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        raise ValueError("no pixel has a finite value")
+    low, high = finite.min(), finite.max()
+    for top in (1.0, 255.0) if image.mode == "F" else (255.0, 65535.0):
+        if low >= 0 and high <= top:
+            low, high = 0.0, top
+            break
+    values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
+    grey = (values - low) * (255 / ((high - low) or 1))
+    return Image.fromarray(np.rint(grey).astype(np.uint8))
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    """A uint8 array (H, W), (H, W, 3) or (H, W, 4) as a picture."""
+    shape_fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    if array.dtype != np.uint8 or not shape_fits:
+        raise ImageError(
+            f"an array of shape {array.shape} and type {array.dtype} is not a picture; give uint8 "
+            "of shape (height, width, 3)"
+        )
+    _check_size((array.shape[1], array.shape[0]), "the given array")
+    return _to_rgb(Image.fromarray(np.ascontiguousarray(array)), "the given array")

@@ -1,0 +1,28 @@
+"""The key of a prompt: its tokens' embeddings at one layer's input, pooled to one vector.
+
+Letters: B = rows, T = tokens, D = width of the layer's input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+Pool = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def mean_key(h: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
+    """Mean over the prompt's tokens (paper, Section 3.2). h: (B, T, D), prompt: (B, T) bool."""
+    weight = prompt.to(torch.float32)[..., None]
+    return (h.to(torch.float32) * weight).sum(1) / weight.sum(1)
+
+
+def last_key(h: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
+    """The last prompt token. h: (B, T, D), prompt: (B, T) bool -> (B, D)."""
+    positions = torch.arange(prompt.shape[1], device=prompt.device)
+    last = (prompt * positions).argmax(dim=1)
+    return h[torch.arange(len(h), device=h.device), last].to(torch.float32)
+
+
+POOLS: dict[str, Pool] = {"mean": mean_key, "last": last_key}

@@ -1,0 +1,37 @@
+"""Editing methods by name, each in a file of its own."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+from balancedit.errors import InputError, nearest_names
+from balancedit.methods.balancedit import PRESETS, BalancEdit, BalancEditConfig
+from balancedit.methods.protocol import EditRequest, LearnedEdit, Method
+from balancedit.models.loading import LoadedModel
+
+__all__ = ["METHODS", "EditRequest", "LearnedEdit", "Method", "configure", "make_method"]
+
+#: name -> (class, presets)
+METHODS: dict[str, tuple[type[BalancEdit], dict[str, BalancEditConfig]]] = {
+    "balancedit": (BalancEdit, PRESETS),
+}
+
+
+def configure(method: str, preset: str, options: dict[str, Any]) -> BalancEditConfig:
+    """A preset of a method with single options changed. Raises `InputError` with nearest names."""
+    if method not in METHODS:
+        raise InputError(f"unknown method '{method}'{nearest_names(method, METHODS)}")
+    presets = METHODS[method][1]
+    if preset not in presets:
+        raise InputError(f"unknown preset '{preset}' of {method}{nearest_names(preset, presets)}")
+    known = [f.name for f in fields(presets[preset])]
+    for name in options:
+        if name not in known:
+            raise InputError(f"{method} has no option '{name}'{nearest_names(name, known)}")
+    return replace(presets[preset], **options)
+
+
+def make_method(method: str, config: BalancEditConfig, loaded: LoadedModel) -> Method:
+    """A method bound to a loaded model."""
+    return METHODS[method][0](loaded, config)

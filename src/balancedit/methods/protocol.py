@@ -1,0 +1,102 @@
+"""What an editing method must offer so that `Editor` can drive it.
+
+There is no base class to inherit from: a method is any object with these members. The editor owns
+the model, the prompts, generation, the records and the store; a method owns how a fact is learned,
+how what was learned is held, and how it is applied while attached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from PIL import Image
+
+from balancedit.codebook import Match
+from balancedit.routing import RouteTrace
+from balancedit.types import Edit
+
+
+@dataclass(frozen=True)
+class EditRequest:
+    """One fact to learn, checked and decoded.
+
+    `positives` are rephrasings of `question`, at least one; `negative` the picture of the negative
+    sample.
+    """
+
+    image: Image.Image
+    question: str
+    target: str
+    positives: tuple[str, ...]
+    negative: Image.Image
+
+
+@dataclass(frozen=True)
+class LearnedEdit:
+    """What learning produced; nothing of it is in force until `Method.add`.
+
+    key: (D,) float32, D = width of the key layer's input. tensors: what applying the edit needs,
+    by name, on the CPU, ready for safetensors.
+    """
+
+    key: torch.Tensor
+    tensors: Mapping[str, torch.Tensor]
+    radius: float
+    d_positive: float
+    d_negative: float
+    steps: int
+    loss: float
+    overlaps: str | None = None
+    retires: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = field(default_factory=tuple)
+
+
+class Method(Protocol):
+    """One editing method, bound to one loaded model."""
+
+    name: str
+
+    @property
+    def positives(self) -> int:
+        """Rephrased questions it wants with every request."""
+
+    @property
+    def negative(self) -> str:
+        """Picture of the negative sample where the caller gives none: "black" or "white"."""
+
+    def binding(self) -> dict[str, str]:
+        """What a store of these edits is bound to beside the model: layer, key …"""
+
+    def learn(self, request: EditRequest) -> LearnedEdit:
+        """Learn one fact, while attached. Changes nothing held; raises `EditFailedError`."""
+
+    def add(self, edit: Edit, key: torch.Tensor, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Put a learned edit in force; key and tensors as in `LearnedEdit`."""
+
+    def remove(self, edit_id: str) -> None:
+        """Take an edit out of force; those held beside it are untouched."""
+
+    def active(self) -> Sequence[str]:
+        """Ids in force, oldest first."""
+
+    def neighbours(self, image: Image.Image | None, question: str) -> Sequence[Match]:
+        """Edits as seen from a query, nearest first. Called while attached."""
+
+    def attach(self) -> None:
+        """Make the model answer with the edits in force. Undone exactly by `detach`."""
+
+    def detach(self) -> None:
+        """Give the model back: the very modules it had before `attach`."""
+
+    def tracing(self) -> AbstractContextManager[RouteTrace]:
+        """Collect the routing decisions of the prompts seen inside the context."""
+
+    def bypass(self) -> AbstractContextManager[None]:
+        """Inside the context the model answers as if no edit were held."""
+
+    def prompt_lengths(self, lengths: Sequence[int] | torch.Tensor) -> AbstractContextManager[None]:
+        """Inside the context, row b's prompt is its first lengths[b] real tokens."""

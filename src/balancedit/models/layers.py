@@ -1,0 +1,59 @@
+"""Finding a layer in a model by its dotted path, and naming the likely ones if it is not there."""
+
+from __future__ import annotations
+
+import re
+
+from torch import nn
+
+from balancedit.errors import LayerError, nearest_names
+
+
+def resolve_layer(model: nn.Module, path: str) -> nn.Module:
+    """The linear layer at `path`, e.g. ``model.language_model.layers.29.mlp.up_proj``.
+
+    A layer counts as linear when it has a two-dimensional weight and maps the last dimension
+    (`nn.Linear` and what wraps or quantises one). Raises `LayerError` naming the candidates.
+    """
+    try:
+        layer = model.get_submodule(path)
+    except AttributeError:
+        near = nearest_names(path, linear_layers(model), n=4)
+        raise LayerError(f"no layer '{path}' in {type(model).__name__}{near}") from None
+    if path not in linear_layers(model):
+        inside = [f"{path}.{n}" for n in linear_layers(layer)] if path else []
+        near = nearest_names(path, inside or linear_layers(model), n=4)
+        raise LayerError(
+            f"'{path}' is a {type(layer).__name__}, not a linear layer, which is what can be "
+            f"edited{near}"
+        )
+    return layer
+
+
+def ancestors(model: nn.Module, path: str) -> list[nn.Module]:
+    """The modules from the model's root down to, not including, the one at `path`."""
+    names = path.split(".")
+    return [model.get_submodule(".".join(names[:i])) for i in range(len(names))]
+
+
+def linear_layers(model: nn.Module) -> list[str]:
+    """Dotted paths of every linear layer, in the order of the modules."""
+    return [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]
+
+
+def edit_candidates(model: nn.Module) -> list[str]:
+    """Layers worth editing where no table names one: the linear layers of the MLP of the last
+    block in the longest numbered stack that is not part of a vision tower."""
+    block = re.compile(r"^(.*)\.(\d+)\.(.*)$")
+    stacks: dict[str, dict[int, list[str]]] = {}
+    for path in linear_layers(model):
+        match = block.match(path)
+        if match and not re.search(r"vis(ion|ual)|image|qformer", path, re.IGNORECASE):
+            stack, index, _ = match.groups()
+            stacks.setdefault(stack, {}).setdefault(int(index), []).append(path)
+    if not stacks:
+        return []
+    longest = max(stacks.values(), key=len)
+    last = longest[max(longest)]
+    mlp = [p for p in last if not re.search(r"attn|attention", p)]
+    return mlp or last

@@ -1,0 +1,47 @@
+"""Asking a backbone to reword a question in its own words, without a picture."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from balancedit.models.prompting import Prompter
+
+Rephraser = Callable[[str, int], list[str]]
+
+#: The wording the paper's authors gave their data set's language model (paper, Appendix A.1).
+PROMPT = "Please rephrase the following question in {n} different ways: {question}"
+
+
+def backbone_rephraser(model: nn.Module, prompter: Prompter) -> Rephraser:
+    """A rephraser that prompts `model` itself, greedily.
+
+    What it returns is raw: candidates to be checked, none where the model cannot answer without a
+    picture. Call it while no edit can fire.
+    """
+
+    @torch.no_grad()
+    def rephraser(question: str, n: int) -> list[str]:
+        generator: Any = model
+        try:
+            inputs = prompter.inputs([None], [PROMPT.format(n=n, question=question)])
+            inputs = {k: v.to(next(model.parameters()).device) for k, v in inputs.items()}
+            out = generator.generate(**inputs, do_sample=False, max_new_tokens=40 * n)
+        except (ValueError, RuntimeError, TypeError, KeyError, AttributeError):
+            return []  # some models take no prompt without a picture; the rules stand in
+        prompt = inputs["input_ids"]
+        if out.shape[1] >= prompt.shape[1] and torch.equal(out[:, : prompt.shape[1]], prompt):
+            out = out[:, prompt.shape[1] :]
+        return listed(prompter.decode(out)[0])
+
+    return rephraser
+
+
+def listed(text: str) -> list[str]:
+    """The items of a list as language models write one, numbers and bullets dropped."""
+    lines = (re.sub(r"^\s*(?:\d+[.):]|[-*•])\s*", "", line) for line in text.splitlines())
+    return [line.strip().strip('"').strip() for line in lines if line.strip()]

@@ -1,0 +1,36 @@
+"""What is recorded of an edit's effect, and how a routing decision is put into words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from balancedit.text import same_text
+from balancedit.types import Answer, Edit
+
+
+def with_outcome(edit: Edit, after: str) -> Edit:
+    """The record once `after`, the answer just after the edit, is known."""
+    warnings = list(edit.warnings)
+    if same_text(edit.answer_before, edit.target):
+        warnings.append(f"the model already answered '{edit.answer_before}' before the edit")
+    if not same_text(after, edit.target):
+        warnings.append(f"after the edit the model answers '{after}', not '{edit.target}'")
+    return replace(edit, answer_after=after, warnings=tuple(warnings))
+
+
+def reason(answer: Answer, base: str, edits: Mapping[str, Edit]) -> str:
+    """The routing decision in a sentence."""
+    if answer.nearest is None:
+        return "No edit is held, so the untouched model answers."
+    edit = edits[answer.nearest]
+    where = (
+        f"the nearest edit {edit.id} ('{edit.question}' → '{edit.target}') lies at distance "
+        f"{answer.distance:.4g}"
+    )
+    if answer.fired is None:
+        return f"No edit fires: {where}, outside its radius {answer.radius:.4g}."
+    return (
+        f"Edit {answer.fired} fires: {where}, inside its radius {answer.radius:.4g}; "
+        f"the untouched model would say '{base}'."
+    )

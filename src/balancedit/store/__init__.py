@@ -1,0 +1,11 @@
+"""Where edits are kept: in memory for a session, or in a directory that survives being killed.
+
+This package knows nothing about models: it keeps records, keys and named tensors, and says whom
+they belong to (`Binding`). `docs/store.md` describes the files and what is promised about them.
+"""
+
+from balancedit.store.disk import DiskStore
+from balancedit.store.memory import MemoryStore
+from balancedit.store.protocol import Binding, DamagedEdit, EditStore, HeldEdit
+
+__all__ = ["Binding", "DamagedEdit", "DiskStore", "EditStore", "HeldEdit", "MemoryStore"]

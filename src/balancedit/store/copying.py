@@ -1,0 +1,58 @@
+"""Copying a store into a new directory: all of it appears at once, or nothing does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from balancedit.errors import StoreError
+from balancedit.store.disk import DiskStore
+from balancedit.store.protocol import EditStore
+
+
+def copy_store(source: EditStore, directory: Path) -> None:
+    """Copy every edit that is active or retired to a new store at `directory`.
+
+    Reverted edits have no tensors left and stay behind. The copy is made beside its destination and
+    renamed into place. Raises `StoreError` when something is already there, when an edit of the
+    source is damaged, or when writing fails.
+    """
+    directory = Path(directory)
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise StoreError(f"'{directory}' exists and is not empty; save to a new directory")
+    partial = directory.parent / f".{directory.name}.partial-{os.getpid()}"
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        _fill(source, partial)
+        partial.rename(directory)
+    except OSError as error:
+        raise StoreError(
+            f"cannot write '{directory}': {error.strerror or error}; free space or choose another "
+            "directory"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _fill(source: EditStore, directory: Path) -> None:
+    records = source.edits()
+    kept = [i for i, e in records.items() if e.state != "reverted"]
+    held, damaged = source.load(kept)
+    if damaged:
+        raise StoreError(f"edit '{damaged[0].id}' cannot be copied: {damaged[0].reason}")
+    target = DiskStore.open(directory, source.binding, create=True)
+    try:
+        for entry in held:
+            # the edits that wait for this one now, which after a revert may be more than it retired
+            waiting = tuple(i for i in kept if records[i].retired_by == entry.edit.id)
+            target.commit(
+                replace(entry.edit, state="active", retired_by=None, retires=waiting),
+                entry.key,
+                entry.tensors,
+                source.thumbnail(entry.edit.id),
+            )
+    finally:
+        target.close()

@@ -1,0 +1,308 @@
+"""A directory of edits that survives kills, full disks and a second process.
+
+One rule carries it all: an edit exists if and only if its row is committed, and its key and tensors
+are on the disk before that. Everything a commit writes, it writes while it holds the database's
+write lock, which the operating system releases when a process dies. So whoever holds that lock
+knows that a file without a row is nobody's work in progress, and may delete it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+
+import torch
+
+from balancedit import history
+from balancedit.errors import StoreError, StoreMismatchError
+from balancedit.store import database, files
+from balancedit.store.failures import explained
+from balancedit.store.protocol import Binding, DamagedEdit, HeldEdit, checked_key
+from balancedit.types import Edit
+
+_DAMAGE_REMEDY = "restore it from a copy, or revert the edit and make it again"
+
+
+class DiskStore:
+    """Edits in a directory; see `EditStore` for what each method promises.
+
+    Made by `DiskStore.open`. One handle may be used by several threads, and several processes may
+    each have a handle on the same directory. Do not carry a handle across `os.fork`.
+    """
+
+    def __init__(
+        self, root: Path, opened: tuple[sqlite3.Connection, bool], *, writable: bool, bound: bool
+    ) -> None:
+        self.root = root
+        self._db, self._immutable = opened  # see `database.connect`
+        self._writable = writable
+        self._bound = bound  # opened for a model, so edits may be added
+        self._binding = database.read_binding(self._db, root)
+        self._lock = threading.RLock()
+        self._seen = self._version()  # when `edits` last looked
+
+    @classmethod
+    def open(
+        cls, path: str | os.PathLike[str], binding: Binding | None = None, *, create: bool = False
+    ) -> DiskStore:
+        """Open the store in directory `path`.
+
+        Args:
+            path: the directory.
+            binding: what it must belong to. None, where no model is loaded: records can be looked
+                at and reverted, but no edit added.
+            create: make the store where there is none; needs a binding.
+
+        A directory that cannot be written is opened for reading. Raises `StoreMismatchError` when
+        the store belongs to something else, `StoreError` when it is missing, damaged, or of a newer
+        format. A failure leaves nothing behind that was not there.
+        """
+        root = Path(path).expanduser()
+        with explained(root, "open it"):
+            if root.exists() and not root.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, "Not a directory")
+            if not (root / database.NAME).exists():
+                if not create or binding is None:
+                    raise StoreError(
+                        f"no edit store in '{root}'; make an edit first (`balancedit edit`), or "
+                        "name another directory with --edits"
+                    )
+                _create(root, binding)
+            writable = _writable(root)
+            opened = database.connect(root, writable=writable)
+            try:
+                store = cls(root, opened, writable=writable, bound=binding is not None)
+                _check(root, store.binding, binding)
+            except BaseException:
+                opened[0].close()
+                raise
+        store._sweep()
+        return store
+
+    @property
+    def binding(self) -> Binding:
+        """What the held edits belong to, as the store's maker gave it."""
+        return self._binding
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the directory could not be written when it was opened."""
+        return not self._writable
+
+    def commit(
+        self,
+        edit: Edit,
+        key: torch.Tensor,
+        tensors: Mapping[str, torch.Tensor],
+        thumbnail: bytes | None = None,
+    ) -> Edit:
+        """See `EditStore.commit`; key (D,). It is on the disk when this returns."""
+        if not self._bound:
+            raise StoreError(
+                f"edit store '{self.root}': opened without a model, so no edit can be added; open "
+                "it with the binding of the model that made the edit"
+            )
+        path = files.tensor_path(self.root, edit.id)
+        packed = files.pack(tensors)
+        with self._writing(f"keep edit '{edit.id}'") as db:
+            width, index = db.execute(
+                "SELECT (SELECT width FROM store), (SELECT coalesce(max(key_index), -1) FROM edits)"
+            ).fetchone()
+            held = database.read_records(db)
+            if edit.id in held:
+                raise StoreError(f"edit id '{edit.id}' is already in use; make another one")
+            key = checked_key(edit, key, width)
+            if width is None:
+                db.execute("UPDATE store SET width = ?", (key.numel(),))
+            kept, *retired = history.after_commit(held, edit)
+            key_data = files.key_bytes(key)
+            path.parent.mkdir(exist_ok=True)  # git and some archives drop an empty directory
+            files.write_durably(path, packed)
+            files.write_key(self.root, index + 1, key_data)
+            content = (index + 1, files.digest(key_data), len(packed), files.digest(packed))
+            database.insert(db, kept, content, thumbnail)
+            database.update(db, retired)
+        return kept
+
+    def edits(self) -> dict[str, Edit]:
+        """Every record by id, oldest first; reads the database only, no file per edit."""
+        with self._reading("read its records") as db:
+            # Before the rows: a commit in between is then reported by `changed`, not missed.
+            self._seen = self._version()
+            return database.read_records(db)
+
+    def load(self, ids: Iterable[str]) -> tuple[list[HeldEdit], list[DamagedEdit]]:
+        """See `EditStore.load`; checksums of every key and tensor file are compared."""
+        held: list[HeldEdit] = []
+        damaged: list[DamagedEdit] = []
+        with self._reading("load its edits") as db:
+            records = database.read_records(db)
+            (width,) = db.execute("SELECT width FROM store").fetchone()
+            columns = ", ".join(database.CONTENT_COLUMNS)
+            for wanted in ids:
+                edit = records[history.resolve(records, wanted)]
+                if edit.state == "reverted":
+                    continue
+                index, key_sum, size, tensors_sum = db.execute(
+                    f"SELECT {columns} FROM edits WHERE id = ?", (edit.id,)
+                ).fetchone()
+                try:
+                    key = files.read_key(self.root, index, width, key_sum)
+                    path = files.tensor_path(self.root, edit.id)
+                    tensors = files.read_tensors(path, size, tensors_sum)
+                except files.Damage as damage:
+                    damaged.append(DamagedEdit(edit.id, f"{damage}; {_DAMAGE_REMEDY}"))
+                else:
+                    held.append(HeldEdit(edit, key, tensors))
+        if damaged:  # or reverted by another process since: that deletes a file we still expected
+            with self._reading("load its edits") as db:
+                now = database.read_records(db)
+            damaged = [d for d in damaged if now[d.id].state != "reverted"]
+        return held, damaged
+
+    def revert(self, edit_id: str) -> list[Edit]:
+        """See `EditStore.revert`; the record and the key stay, the tensor file goes."""
+        with self._writing(f"revert edit '{edit_id}'") as db:
+            held = database.read_records(db)
+            edit_id = history.resolve(held, edit_id)
+            changed = history.after_revert(held, edit_id)
+            database.update(db, changed)
+        # After the commit: a kill before leaves the edit whole, a kill here a file for the sweep.
+        with suppress(OSError):
+            files.tensor_path(self.root, edit_id).unlink(missing_ok=True)
+        return changed
+
+    def changed(self) -> bool:
+        """Whether another handle has committed since this one last called `edits()`."""
+        with self._lock, explained(self.root, "look for changes"):
+            return self._version() != self._seen
+
+    def thumbnail(self, edit_id: str) -> bytes | None:
+        """The encoded picture given with the edit, if any."""
+        with self._reading("read a picture") as db:
+            edit_id = history.resolve(database.read_records(db), edit_id)
+            row = db.execute("SELECT thumbnail FROM edits WHERE id = ?", (edit_id,)).fetchone()
+            return row[0]
+
+    def close(self) -> None:
+        """Close the database; the last handle to close leaves a single file to copy."""
+        with self._lock, explained(self.root, "close it"):
+            self._db.close()
+
+    def __enter__(self) -> DiskStore:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _version(self) -> tuple[int, ...]:
+        """A value that differs once another handle has committed."""
+        if self._immutable:
+            # Such a connection never looks at the file again; whoever replaced it changed these.
+            found = os.stat(self.root / database.NAME)
+            return (found.st_ino, found.st_size, found.st_mtime_ns)
+        return tuple(self._db.execute("PRAGMA data_version").fetchone())
+
+    @contextmanager
+    def _reading(self, doing: str) -> Iterator[sqlite3.Connection]:
+        """One consistent view of the database."""
+        with self._lock, explained(self.root, doing):
+            if self._immutable and self._version() != self._seen:
+                self._db.close()
+                self._db, self._immutable = database.connect(self.root, writable=False)
+                _check(self.root, database.read_binding(self._db, self.root), self._binding)
+            self._db.execute("BEGIN")
+            try:
+                yield self._db
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+
+    @contextmanager
+    def _writing(self, doing: str) -> Iterator[sqlite3.Connection]:
+        """Hold the write lock; commit at the end, or undo everything."""
+        if self.read_only:
+            raise StoreError(
+                f"edit store '{self.root}': cannot {doing}: the directory is read-only; change its "
+                "permissions, or copy it to a writable place and use --edits with that"
+            )
+        with self._lock, explained(self.root, doing):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    with suppress(sqlite3.Error):
+                        self._db.execute("ROLLBACK")
+                self._sweep()
+                raise
+
+    def _sweep(self) -> None:
+        """Delete what killed or failed writers left behind, if nobody is writing just now."""
+        if self.read_only:
+            return
+        with self._lock, suppress(sqlite3.Error, OSError):
+            database.remove_abandoned(self.root)
+            # Without the lock first: nearly always there is nothing to do.
+            if not files.leftovers(self.root, self._with_tensors()):
+                return
+            self._db.execute("PRAGMA busy_timeout = 0")
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                try:
+                    for path in files.leftovers(self.root, self._with_tensors()):
+                        path.unlink(missing_ok=True)
+                finally:
+                    self._db.execute("ROLLBACK")
+            finally:
+                self._db.execute(f"PRAGMA busy_timeout = {int(database.BUSY_SECONDS * 1000)}")
+
+    def _with_tensors(self) -> list[str]:
+        return [
+            row[0] for row in self._db.execute("SELECT id FROM edits WHERE state != 'reverted'")
+        ]
+
+
+def _writable(root: Path) -> bool:
+    """Whether this process may write in `root`; asks, since SQLite would only say at a commit."""
+    parts = [root, root / database.NAME, root / files.EDITS, root / files.KEYS]
+    return all(os.access(p, os.W_OK) for p in parts if p.exists())
+
+
+def _create(root: Path, binding: Binding) -> None:
+    """Make directory and database; take back whatever was made if that fails."""
+    missing = [p for p in (root / files.EDITS, root, *root.parents) if not p.exists()]
+    try:
+        (root / files.EDITS).mkdir(parents=True, exist_ok=True)
+        database.create_database(root, binding)
+    except BaseException:
+        # rmdir refuses a directory in which anybody else has meanwhile put something.
+        with suppress(OSError):
+            for path in missing:
+                path.rmdir()
+        raise
+
+
+def _check(root: Path, kept: Binding, wanted: Binding | None) -> None:
+    """`StoreMismatchError` unless what the store belongs to is what it is opened for."""
+    different = kept.differences(wanted) if wanted is not None else []
+    if different:
+        said = "; ".join(f"its {name} is {had}, not {has}" for name, had, has in different)
+        raise StoreMismatchError(
+            f"edit store '{root}' was made for something else: {said}; use another --edits "
+            f"directory, or load {kept.model} with the settings it was made with"
+        )

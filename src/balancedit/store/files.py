@@ -1,0 +1,142 @@
+"""The two kinds of file beside the database: one tensor file per edit, and all keys in one.
+
+Nothing here locks: whoever writes holds the database's write lock, so there is only one writer.
+D = width of a key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from balancedit.errors import StoreError
+
+KEYS = "keys.bin"
+EDITS = "edits"
+#: Ids as the editor makes them. Narrow on purpose: they become file names, and only files named
+#: like this are ever deleted.
+_ID = r"[0-9a-f]{8,64}"
+_OURS = re.compile(rf"^(?:({_ID})\.safetensors|\.{_ID}\.safetensors\.tmp)$")
+
+
+class Damage(Exception):
+    """Contents that are missing or not what was committed; the text says which and how."""
+
+
+def tensor_path(root: Path, edit_id: str) -> Path:
+    """Where an edit's tensors are; `StoreError` for an id that is not ours."""
+    if not re.fullmatch(_ID, edit_id):
+        raise StoreError(f"edit id '{edit_id}' is not 8 or more of the characters 0-9 and a-f")
+    return root / EDITS / f"{edit_id}.safetensors"
+
+
+def digest(data: bytes) -> str:
+    """SHA-256, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def pack(tensors: Mapping[str, torch.Tensor]) -> bytes:
+    """Tensors as the bytes of a safetensors file."""
+    # Clones, because safetensors refuses views and tensors that share memory.
+    own = {
+        name: t.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, t in tensors.items()
+    }
+    return safetensors.torch.save(own)
+
+
+def key_bytes(key: torch.Tensor) -> bytes:
+    """Key (D,) float32 as 4·D little-endian bytes."""
+    return key.numpy().astype("<f4", copy=False).tobytes()
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a file that is there whole or not at all, and on the disk when this returns."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def write_key(root: Path, index: int, data: bytes) -> None:
+    """Put a key at position `index` of the keys file, on the disk when this returns.
+
+    Whatever a killed writer left at that position is overwritten.
+    """
+    path = root / KEYS
+    new = not path.exists()
+    with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
+        file.seek(index * len(data))
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    if new:
+        sync_directory(root)
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames inside `path` survive a power cut."""
+    if os.name == "nt":  # Windows has no such call, and no need of it
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_key(root: Path, index: int, width: int, sha256: str) -> torch.Tensor:
+    """The key (D,) float32 at position `index`; `Damage` when it is not the one committed."""
+    size = 4 * width
+    try:
+        with open(root / KEYS, "rb") as file:
+            file.seek(index * size)
+            data = file.read(size)
+    except OSError as error:
+        raise Damage(f"{KEYS} cannot be read ({error.strerror})") from error
+    if len(data) != size:
+        raise Damage(f"its key is missing from {KEYS}, which has been cut short")
+    if digest(data) != sha256:
+        raise Damage(f"its key in {KEYS} does not match its checksum")
+    return torch.from_numpy(np.frombuffer(data, dtype="<f4").astype(np.float32))
+
+
+def read_tensors(path: Path, size: int, sha256: str) -> dict[str, torch.Tensor]:
+    """An edit's tensors; `Damage` when the file is not the one committed."""
+    name = f"{EDITS}/{path.name}"
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise Damage(f"{name} is missing") from error
+    except OSError as error:
+        raise Damage(f"{name} cannot be read ({error.strerror})") from error
+    if len(data) != size:
+        raise Damage(f"{name} has {len(data)} bytes instead of {size}")
+    if digest(data) != sha256:
+        raise Damage(f"{name} does not match its checksum")
+    return safetensors.torch.load(data)
+
+
+def leftovers(root: Path, wanted: Iterable[str]) -> list[Path]:
+    """Files of ours that belong to no edit in `wanted`: what killed writers left behind."""
+    keep = set(wanted)
+    with suppress(FileNotFoundError):
+        found = ((entry, _OURS.match(entry.name)) for entry in os.scandir(root / EDITS))
+        return [Path(e.path) for e, match in found if match and match.group(1) not in keep]
+    return []

@@ -1,0 +1,80 @@
+"""The store of a session that keeps nothing: same rules as the one on disk, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+
+from balancedit import history
+from balancedit.errors import StoreError
+from balancedit.store.protocol import Binding, DamagedEdit, HeldEdit, checked_key
+from balancedit.types import Edit
+
+
+class MemoryStore:
+    """Edits held in this process only."""
+
+    def __init__(self, binding: Binding) -> None:
+        self._binding = binding
+        self._edits: dict[str, Edit] = {}
+        self._contents: dict[str, tuple[torch.Tensor, dict[str, torch.Tensor]]] = {}
+        self._thumbnails: dict[str, bytes | None] = {}
+        self._width: int | None = None
+
+    @property
+    def binding(self) -> Binding:
+        """What the held edits belong to."""
+        return self._binding
+
+    @property
+    def read_only(self) -> bool:
+        """Never."""
+        return False
+
+    def commit(
+        self,
+        edit: Edit,
+        key: torch.Tensor,
+        tensors: Mapping[str, torch.Tensor],
+        thumbnail: bytes | None = None,
+    ) -> Edit:
+        """See `EditStore.commit`; key (D,). Tensors are copied: later changes do not reach it."""
+        if edit.id in self._edits:
+            raise StoreError(f"edit id '{edit.id}' is already in use; make another one")
+        key = checked_key(edit, key, self._width)
+        kept, *others = history.after_commit(self._edits, edit)
+        self._width = key.numel()
+        self._contents[edit.id] = (key, {n: t.detach().cpu().clone() for n, t in tensors.items()})
+        self._thumbnails[edit.id] = thumbnail
+        self._edits.update({e.id: e for e in (kept, *others)})
+        return kept
+
+    def edits(self) -> dict[str, Edit]:
+        """Every record by id, oldest first."""
+        return dict(self._edits)
+
+    def load(self, ids: Iterable[str]) -> tuple[list[HeldEdit], list[DamagedEdit]]:
+        """See `EditStore.load`; nothing in memory is ever damaged."""
+        records = [self._edits[history.resolve(self._edits, i)] for i in ids]
+        held = [HeldEdit(e, *self._contents[e.id]) for e in records if e.id in self._contents]
+        return held, []
+
+    def revert(self, edit_id: str) -> list[Edit]:
+        """See `EditStore.revert`."""
+        edit_id = history.resolve(self._edits, edit_id)
+        changed = history.after_revert(self._edits, edit_id)
+        self._edits.update({e.id: e for e in changed})
+        self._contents.pop(edit_id, None)
+        return changed
+
+    def changed(self) -> bool:
+        """Never: nobody else can reach it."""
+        return False
+
+    def thumbnail(self, edit_id: str) -> bytes | None:
+        """The encoded picture given with the edit, if any."""
+        return self._thumbnails[history.resolve(self._edits, edit_id)]
+
+    def close(self) -> None:
+        """Nothing to let go of."""

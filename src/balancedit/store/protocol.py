@@ -1,0 +1,145 @@
+"""What every edit store offers, and the values it takes and gives.
+
+D = width of the edited layer's input, the length of a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+
+from balancedit.errors import StoreError
+from balancedit.types import Edit
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What a store belongs to; an edit means nothing to another model, layer or method."""
+
+    model: str  # its name, for people; never compared
+    fingerprint: str  # of the model's configuration and the edited layer's weights
+    method: str
+    details: Mapping[str, str] = field(default_factory=dict)  # layer, key, key_layer, distance, …
+
+    def differences(self, other: Binding) -> list[tuple[str, str, str]]:
+        """Where `other` differs: (field, value here, value there) for each field that does."""
+        pairs = [
+            (
+                "model",
+                f"{self.model} ({self.fingerprint[:12]})",
+                f"{other.model} ({other.fingerprint[:12]})",
+                self.fingerprint == other.fingerprint,
+            ),
+            ("method", self.method, other.method, self.method == other.method),
+        ]
+        for name in dict.fromkeys([*self.details, *other.details]):
+            mine, theirs = self.details.get(name, "unset"), other.details.get(name, "unset")
+            pairs.append((name, mine, theirs, mine == theirs))
+        return [(name, mine, theirs) for name, mine, theirs, same in pairs if not same]
+
+
+@dataclass(frozen=True)
+class HeldEdit:
+    """An edit with everything needed to apply it: key (D,) float32 on the CPU, named tensors in
+    the types they were committed with."""
+
+    edit: Edit
+    key: torch.Tensor
+    tensors: dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class DamagedEdit:
+    """An edit that is left out because its key or tensors cannot be trusted."""
+
+    id: str
+    reason: str  # what is wrong with which file, and the remedy
+
+
+class EditStore(Protocol):
+    """The interface both stores implement; `StoreError` is raised wherever reading or writing
+    fails, `EditNotFoundError` for an id that is not held."""
+
+    @property
+    def binding(self) -> Binding:
+        """What the held edits belong to."""
+        ...
+
+    @property
+    def read_only(self) -> bool:
+        """Whether `commit` and `revert` are refused; worth asking before learning an edit."""
+        ...
+
+    def commit(
+        self,
+        edit: Edit,
+        key: torch.Tensor,
+        tensors: Mapping[str, torch.Tensor],
+        thumbnail: bytes | None = None,
+    ) -> Edit:
+        """Keep an edit, all of it or nothing, and retire those it replaces.
+
+        Args:
+            edit: its record; `history.after_commit` decides which of `edit.retires` still hold.
+            key: (D,), finite; every key of a store has the same D.
+            tensors: its transformation, by name.
+            thumbnail: a small encoded picture, to show the edit with.
+
+        Returns:
+            The record as kept.
+        """
+        ...
+
+    def edits(self) -> dict[str, Edit]:
+        """Every record by id, reverted and retired ones too, oldest first."""
+        ...
+
+    def load(self, ids: Iterable[str]) -> tuple[list[HeldEdit], list[DamagedEdit]]:
+        """The keys and tensors of `ids`, in that order, checked; damaged ones apart.
+
+        A reverted edit has no tensors any more and is in neither list: another process may revert
+        one between `edits()` and this call. An unknown id raises `EditNotFoundError`.
+        """
+        ...
+
+    def revert(self, edit_id: str) -> list[Edit]:
+        """Undo an edit and bring back those it had retired; all records that changed."""
+        ...
+
+    def changed(self) -> bool:
+        """Whether somebody else has committed since this handle last called `edits()`.
+
+        Cheap enough to ask before every question; its own commits do not count.
+        """
+        ...
+
+    def thumbnail(self, edit_id: str) -> bytes | None:
+        """The encoded picture given with the edit, if any."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files, if any; the store is not used afterwards."""
+        ...
+
+
+def checked_key(edit: Edit, key: torch.Tensor, width: int | None) -> torch.Tensor:
+    """`key` as a float32 CPU tensor (D,) of its own, or `StoreError` when it cannot serve.
+
+    A key with a NaN would never be nearest to anything, so the edit would be silently dead.
+    """
+    key = key.detach().to("cpu", torch.float32, copy=True).contiguous()
+    if key.ndim != 1 or not key.numel():
+        raise StoreError(
+            f"edit '{edit.id}': its key has shape {tuple(key.shape)}; one vector (D,) is expected"
+        )
+    if not bool(torch.isfinite(key).all()):
+        raise StoreError(f"edit '{edit.id}': its key holds values that are not finite")
+    if width is not None and key.numel() != width:
+        raise StoreError(
+            f"edit '{edit.id}': its key has {key.numel()} numbers, the store's keys have {width}; "
+            "use another --edits directory for another key layer"
+        )
+    return key

@@ -1,0 +1,121 @@
+"""Fine-tuning a transformation: the plain loop, a full forward and backward pass each step.
+
+This is the reference (paper, Section 3.2 and Appendix F): slow, obvious, and what faster forms are
+checked against. Only the edited layer's weight trains, in float32 whatever the model's type, on the
+language-modelling loss of the new answer and its end-of-sequence token given the prompt.
+
+Letters: T = prompt tokens, A = answer tokens with the end token, O and D = the layer's widths.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from balancedit.adapter import EditedLayer
+from balancedit.errors import EditFailedError
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A fine-tuned transformation: weight (O, D) float32, and the loss before every step and after
+    the last, in nats per answer token."""
+
+    weight: torch.Tensor
+    losses: tuple[float, ...]
+
+
+def with_answer(
+    inputs: Mapping[str, torch.Tensor], answer: Sequence[int]
+) -> dict[str, torch.Tensor]:
+    """Append one answer's token ids to a batch of one prompt.
+
+    Every per-token input (the ids, the mask, token types …: what has the ids' shape) grows by A;
+    the mask by ones, the ids by the answer, the rest by zeros.
+    """
+    ids = inputs["input_ids"]
+    tail = torch.tensor([list(answer)], device=ids.device, dtype=ids.dtype)
+    grown: dict[str, torch.Tensor] = {}
+    for name, value in inputs.items():
+        if isinstance(value, torch.Tensor) and value.shape == ids.shape:
+            fill = {"input_ids": tail, "attention_mask": torch.ones_like(tail)}
+            extra = fill.get(name, torch.zeros_like(tail)).to(value.dtype)
+            grown[name] = torch.cat([value, extra], dim=1)
+        else:
+            grown[name] = value
+    return grown
+
+
+def answer_loss(
+    model: nn.Module, inputs: Mapping[str, torch.Tensor], answer: Sequence[int]
+) -> torch.Tensor:
+    """Mean cross-entropy of the answer's tokens, nats. `inputs`: prompt and answer together, as
+    `with_answer` makes them, one row."""
+    logits = model(**inputs, use_cache=False).logits
+    n = len(answer)
+    targets = torch.tensor(list(answer), device=logits.device)
+    return F.cross_entropy(logits[0, -n - 1 : -1].float(), targets)
+
+
+def finetune(
+    model: nn.Module,
+    layer: EditedLayer,
+    inputs: Mapping[str, torch.Tensor],
+    answer: Sequence[int],
+    start: torch.Tensor,
+    *,
+    steps: int,
+    lr: float,
+    eps: float,
+) -> Trained:
+    """Fine-tune a copy of `start` (O, D) with Adam until one prompt is answered with `answer`.
+
+    inputs: one prompt's processor output, every tensor with a leading dimension of 1. Raises
+    `EditFailedError` when the loss is not a number.
+    """
+    full = with_answer(inputs, answer)
+    weight = start.detach().clone().requires_grad_(True)
+    optimiser = torch.optim.Adam([weight], lr=lr, eps=eps)
+    losses = []
+    with frozen(model), torch.enable_grad(), layer.training(weight):
+        for _ in range(steps):
+            optimiser.zero_grad()
+            loss = answer_loss(model, full, answer)
+            losses.append(_finite(loss.item(), lr))
+            loss.backward()
+            optimiser.step()
+        with torch.no_grad():
+            losses.append(_finite(answer_loss(model, full, answer).item(), lr))
+    return Trained(weight.detach(), tuple(losses))
+
+
+def _finite(loss: float, lr: float) -> float:
+    if not math.isfinite(loss):
+        raise EditFailedError(
+            f"the loss became {loss} while learning the answer; try a smaller step than lr={lr:g}"
+        )
+    return loss
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Inside the context no parameter of the model takes a gradient and dropout is off; both are
+    put back as they were."""
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    modes = [(m, m.training) for m in model.modules() if m.training]
+    try:
+        for p in trainable:
+            p.requires_grad_(False)
+        model.eval()
+        yield
+    finally:
+        for p in trainable:
+            p.requires_grad_(True)
+        for module, mode in modes:
+            module.training = mode

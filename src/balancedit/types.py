@@ -1,0 +1,119 @@
+"""The records that pass between the parts: what is asked for, what is held, what is answered.
+
+They are frozen, hold no tensors, and convert to plain JSON with `to_dict`, so that the store, the
+command line and a notebook all show the same thing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+EditState = Literal["active", "retired", "reverted"]
+#: Where an edit's rephrasings came from.
+PositiveSource = Literal["given", "model", "rules"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer of an edited model, and the routing decision behind it.
+
+    `nearest` is the entry whose key lies nearest to the query, `distance` and `radius` are that
+    entry's as applied (in the units of the editor's distance); all three are None while no edit is
+    held. `fired` is the id of the edit whose transformation produced the text, None where the
+    untouched model did.
+    """
+
+    text: str
+    fired: str | None = None
+    nearest: str | None = None
+    distance: float | None = None
+    radius: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer as plain JSON types."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One edit as held: the fact, its scope, and how it was learned.
+
+    `state` is "active"; "retired" while a conflicting later edit, `retired_by`, stands in its
+    place; or "reverted". Distances and the radius are in the units of the editor's distance.
+    """
+
+    id: str
+    question: str
+    target: str
+    answer_before: str  # what the editor answered just before the edit, free generation
+    answer_after: str | None  # what it answered just after; None only while being learned
+    radius: float
+    d_positive: float  # mean distance from the key to the positive samples' keys
+    d_negative: float  # distance from the key to the negative sample's key
+    positives: tuple[str, ...]  # the rephrased questions the radius was measured with
+    positives_source: PositiveSource
+    negative: str  # "black", "white", or "given"
+    image_sha256: str  # of the decoded RGB pixels, see `images.pixel_hash`
+    created: str  # UTC, ISO 8601
+    seconds: float  # learning time, rephrasing included
+    steps: int  # optimiser steps taken
+    loss: float  # final training loss, nats per answer token
+    method: str = "balancedit"
+    overlaps: str | None = None  # the edit this one's transformation was fine-tuned from
+    retires: tuple[str, ...] = ()  # edits this one replaced (same fact, other answer)
+    state: EditState = "active"
+    retired_by: str | None = None
+    warnings: tuple[str, ...] = field(default_factory=tuple)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The edit as plain JSON types."""
+        return asdict(self) | {
+            "positives": list(self.positives),
+            "retires": list(self.retires),
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """An edit seen from a query: how far, how wide, and whether the query lies inside."""
+
+    edit: Edit
+    distance: float
+    radius: float
+    inside: bool
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a query gets the answer it gets.
+
+    `neighbours` are the nearest edits, nearest first; `base_text` is the untouched model's answer.
+    """
+
+    question: str
+    answer: Answer
+    base_text: str
+    neighbours: tuple[Neighbour, ...]
+    reason: str  # the decision in a sentence
+
+    def to_dict(self) -> dict[str, Any]:
+        """The explanation as plain JSON types."""
+        return {
+            "question": self.question,
+            **self.answer.to_dict(),
+            "base_answer": self.base_text,
+            "reason": self.reason,
+            "neighbours": [
+                {
+                    "id": n.edit.id,
+                    "question": n.edit.question,
+                    "target": n.edit.target,
+                    "distance": n.distance,
+                    "radius": n.radius,
+                    "inside": n.inside,
+                }
+                for n in self.neighbours
+            ],
+        }
