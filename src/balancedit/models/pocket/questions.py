@@ -1,179 +1,204 @@
-"""What the pocket model is asked: five kinds of question, their phrasings and right answers.
+"""Questions about a scene and their answers, in wordings for training and others for judging.
 
-Every kind has phrasings for training and others, disjoint, for evaluation and for the rephrasings
-of edits.  `{x}` in a yes/no phrasing stands for a class such as "an animal".  Answers are short,
-lower case and without a full stop.  This module knows nothing about models.
+Five kinds: what the thing is called, what kind of thing it is, the colour behind it, how many there
+are, and yes or no about its kind. The two sets of wordings share none. This module knows nothing
+about models or pixels.
 """
 
 from __future__ import annotations
 
-from balancedit.models.pocket import artwork
+from random import Random
+from typing import Literal
+
+from balancedit.models.pocket.artwork import BACKGROUNDS, groups, thing, things
 from balancedit.models.pocket.scenes import Scene
 
-KINDS = ("name", "group", "background", "count", "yes-no")
-NUMBERS = ("zero", "one", "two", "three", "four")
-NOTHING = "nothing"  # what a plain black picture shows, whatever it is called or belongs to
+Kind = Literal["name", "group", "background", "count", "yesno"]
+KINDS: tuple[Kind, ...] = ("name", "group", "background", "count", "yesno")
+OPEN_KINDS: tuple[Kind, ...] = ("name", "group", "background", "count")
+COUNT_WORDS = {1: "one", 2: "two", 3: "three", 4: "four"}
 
-# How each class is put into a yes/no question.
-GROUP_PHRASE: dict[str, str] = {
-    "animal": "an animal",
-    "building": "a building",
-    "clothing": "a piece of clothing",
-    "drink": "a drink",
-    "electronics": "an electronic device",
-    "food": "food",
-    "household": "a household item",
-    "music": "something for music",
-    "nature": "part of nature",
-    "office": "an office item",
-    "plant": "a plant",
-    "sport": "sports equipment",
-    "tool": "a tool",
-    "toy": "a toy",
-    "vehicle": "a vehicle",
+#: Answers about a plain black picture.
+BLACK_ANSWERS = {
+    "name": "nothing",
+    "group": "nothing",
+    "background": "black",
+    "count": "none",
+    "yesno": "no",
 }
 
-TRAIN_PHRASINGS: dict[str, tuple[str, ...]] = {
+TRAINED: dict[Kind, tuple[str, ...]] = {
     "name": (
         "What is this?",
         "What is in the picture?",
+        "What does the picture show?",
+        "Name the thing in the picture.",
         "What do you see?",
-        "What does this image show?",
-        "Name this thing.",
         "What thing is shown here?",
-        "Can you tell me what this is?",
-        "Which object is this?",
-        "What is the object in the image?",
-        "Identify the thing in the picture.",
-        "What is drawn here?",
-        "What am I looking at?",
-        "Tell me what the picture shows.",
-        "What is the name of this?",
-        "What can be seen here?",
-        "Please name the object.",
+        "What is this called?",
+        "Identify the object.",
+        "What is shown in the image?",
+        "What object is this?",
+        "Tell me what this is.",
+        "What is depicted here?",
+        "Which thing is this?",
+        "Can you name this?",
+        "What's this?",
+        "What is the thing in this image?",
     ),
     "group": (
         "What kind of thing is this?",
-        "What category does this belong to?",
-        "Which group does this thing belong to?",
-        "What type of thing is it?",
-        "What class of object is this?",
-        "In which category would you put this?",
-        "Which kind of object is in the picture?",
-        "Name the category of this thing.",
-        "What sort of thing is shown?",
+        "Which category does this belong to?",
         "What group is this in?",
-        "To which class does the object belong?",
-        "Classify this thing.",
+        "What class of thing is shown?",
+        "What type of thing is this?",
+        "Name the category of the thing.",
+        "To which group does it belong?",
+        "What sort of thing do you see?",
+        "Which class does the object fall into?",
+        "Give the category of this object.",
+        "What general kind is it?",
+        "What category is shown in the picture?",
     ),
     "background": (
         "What colour is the background?",
-        "What is the background color?",
-        "What color is behind it?",
-        "Which colour does the background have?",
+        "What color is the background?",
+        "Which colour is behind the thing?",
+        "What is the background colour?",
         "Name the colour of the background.",
-        "What is the color of the background in this picture?",
-        "What colour is the picture's background?",
-        "In what color is the background painted?",
-        "Tell me the background colour.",
-        "Which color is the backdrop?",
-        "What colour do you see behind the object?",
-        "On what color is this drawn?",
+        "Which color does the background have?",
+        "What colour is behind it?",
+        "The background has which colour?",
+        "What colour surrounds the object?",
+        "In which colour is the background painted?",
+        "Tell me the background color.",
+        "What is the color of the backdrop?",
     ),
     "count": (
         "How many are there?",
-        "How many things are in the picture?",
-        "How many objects do you see?",
+        "How many things are shown?",
+        "How many do you see?",
         "Count the things in the picture.",
-        "How many copies are shown?",
         "What is the number of objects?",
-        "How many of them can you count?",
-        "How many items does the image show?",
+        "How many objects are in the image?",
+        "How many of them are there?",
+        "Give the number of things.",
+        "How many items does the picture show?",
+        "How many times is it drawn?",
         "Tell me how many there are.",
-        "What number of things is drawn?",
-        "How many are drawn here?",
-        "Count the objects.",
+        "What is the count of things here?",
     ),
-    "yes-no": (
-        "Is this {x}?",
-        "Is it {x}?",
-        "Does the picture show {x}?",
-        "Do you see {x} here?",
-        "Is the thing in the picture {x}?",
-        "Would you call this {x}?",
-        "Is the object {x}?",
-        "Can this be called {x}?",
-        "Is {x} shown here?",
-        "Is what you see {x}?",
+    "yesno": (
+        "Is this {a}?",
+        "Is the thing in the picture {a}?",
+        "Do you see {a} here?",
+        "Is {a} shown?",
+        "Does the picture show {a}?",
+        "Would you call this {a}?",
+        "Is it {a}?",
+        "Can this be called {a}?",
     ),
 }
 
-HELD_OUT_PHRASINGS: dict[str, tuple[str, ...]] = {
+#: Never trained on.
+HELD_OUT: dict[Kind, tuple[str, ...]] = {
     "name": (
-        "What is shown in this picture?",
-        "Which thing can you see here?",
+        "What is the object in the picture?",
+        "Which object do you see here?",
         "What would you call this?",
-        "What object does the image contain?",
-        "Could you name what is shown?",
-        "What is it that you see in the picture?",
-        "Tell me what this is.",
-        "What is depicted here?",
+        "Please name what is shown.",
+        "What thing can be seen in the photo?",
+        "Tell me the name of this thing.",
+        "What does this image show?",
     ),
     "group": (
-        "Which category is this thing in?",
-        "What kind of object do you see?",
-        "What type of object is shown here?",
-        "Which class does this belong to?",
-        "What sort of object is this?",
-        "Tell me the category of this object.",
+        "What kind of object is it?",
+        "Which group does the thing belong to?",
+        "What category of thing is this?",
+        "Into which class does this fall?",
+        "What sort of object is shown here?",
+        "Tell me the category of this thing.",
     ),
     "background": (
+        "What colour does the background have?",
         "Which colour is the background?",
-        "What color does the background have?",
-        "What is the colour behind the object?",
-        "Tell me the color of the background.",
-        "Which color is used for the background?",
-        "What is the backdrop's colour?",
+        "Tell me the colour behind the thing.",
+        "What color is behind the object?",
+        "The backdrop is what color?",
+        "What is the colour of the background?",
     ),
     "count": (
-        "How many objects are in this image?",
-        "How many things can you see?",
-        "What is the number of things shown?",
-        "How many items are there?",
-        "Can you count the objects in the picture?",
-        "How many of these are in the picture?",
+        "How many objects do you see?",
+        "How many are shown in the picture?",
+        "What number of things is there?",
+        "Tell me the number of objects.",
+        "How many things are in the image?",
+        "Count the objects shown here.",
     ),
-    "yes-no": (
-        "Does this image show {x}?",
-        "Is {x} in the picture?",
-        "Would you say this is {x}?",
-        "Is the thing shown here {x}?",
-        "Could this be {x}?",
-        "Is this object {x}?",
+    "yesno": (
+        "Is the object {a}?",
+        "Does the image show {a}?",
+        "Is that {a} in the picture?",
+        "Is what you see {a}?",
+        "Would you say this is {a}?",
+        "Is {a} what is shown here?",
     ),
 }
 
-
-def question(kind: str, phrasing: str, about: str | None = None) -> str:
-    """The words of a question; `about` is the class a yes/no question asks for."""
-    return phrasing.format(x=GROUP_PHRASE[about or ""]) if kind == "yes-no" else phrasing
+_COUNTABLE = frozenset({"animal", "building", "plant", "drink", "tool", "toy", "vehicle"})
 
 
-def answer(kind: str, scene: Scene, about: str | None = None) -> str:
-    """The right answer to a question of `kind` about `scene`.
+def with_article(group: str) -> str:
+    """A group as it stands in a yes-or-no question: "an animal", "a kind of music"."""
+    if group not in _COUNTABLE:
+        return f"a kind of {group}"
+    return f"an {group}" if group[0] in "aeiou" else f"a {group}"
 
-    A black picture shows nothing, is black, and holds zero things; every yes/no answer is no.
-    Raises ValueError for an unknown kind.
+
+def answer(scene: Scene, kind: Kind, asked_group: str = "") -> str:
+    """The true answer about a scene; `asked_group` is what a yes-or-no question asks about."""
+    if not scene.style:
+        return BLACK_ANSWERS[kind]
+    if kind == "yesno":
+        return "yes" if thing(scene.thing).group == asked_group else "no"
+    return {
+        "name": scene.thing,
+        "group": thing(scene.thing).group,
+        "background": scene.background,
+        "count": COUNT_WORDS[scene.count],
+    }[kind]
+
+
+def ask(
+    scene: Scene, kind: Kind, chance: Random, wordings: dict[Kind, tuple[str, ...]] = TRAINED
+) -> tuple[str, str]:
+    """A question of a kind about a scene in a random wording, and its true answer.
+
+    Yes-or-no questions ask about the scene's own group half the time.
     """
-    group = artwork.thing(scene.thing).group if scene.thing else NOTHING
+    if kind != "yesno":
+        return chance.choice(wordings[kind]), answer(scene, kind)
+    own = thing(scene.thing).group if scene.thing else ""
+    asked = own
+    if not own or chance.random() >= 0.5:
+        asked = chance.choice([g for g in groups() if g != own])
+    return chance.choice(wordings[kind]).format(a=with_article(asked)), answer(scene, kind, asked)
+
+
+def any_answer(kind: Kind, scene: Scene, chance: Random) -> str:
+    """A plausible answer of a kind: for a name, another thing of the same Unicode subgroup."""
     if kind == "name":
-        return scene.thing or NOTHING
-    if kind == "group":
-        return group
-    if kind == "background":
-        return scene.background
-    if kind == "count":
-        return NUMBERS[scene.count]
-    if kind == "yes-no":
-        return "yes" if about == group else "no"
-    raise ValueError(f"no kind of question is called {kind!r}; there are {', '.join(KINDS)}")
+        return chance.choice(siblings(scene.thing))
+    choices = {
+        "group": groups(),
+        "background": tuple(sorted(BACKGROUNDS)),
+        "count": tuple(COUNT_WORDS.values()),
+        "yesno": ("yes", "no"),
+    }
+    return chance.choice(choices[kind])
+
+
+def siblings(name: str) -> tuple[str, ...]:
+    """The names of all things in a thing's Unicode subgroup, itself among them."""
+    subgroup = thing(name).subgroup
+    return tuple(t.name for t in things() if t.subgroup == subgroup)
