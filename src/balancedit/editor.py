@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from balancedit.errors import InputError
+from balancedit.errors import InputError, StoreError
 from balancedit.generation import GeneratedAnswer, generate_answers
 from balancedit.history import resolve
 from balancedit.images import Source, open_image, pixel_hash, solid, thumbnail
@@ -221,6 +221,8 @@ class Editor:
         picture, question = open_image(image), check_question(question)
         answer = check_answer(answer)
         anchor, anchor_name = self._negative(negative, picture.size)
+        if self._store.read_only:
+            raise StoreError("the edit store is read-only; open a copy of it that can be written")
         with self._lock, self.attached():
             self.refresh()
             self._check_length(picture, question, answer)
@@ -312,6 +314,17 @@ class Editor:
 
     def __exit__(self, *error: Any) -> None:
         self._entered.pop().__exit__(*error)
+
+    def inputs(
+        self, images: Sequence[Source | None], questions: Sequence[str]
+    ) -> dict[str, torch.Tensor]:
+        """A batch for the raw model: ``input_ids`` and ``attention_mask`` (B, T), padded on the
+        left,
+        ``pixel_values`` and what else the processor makes, on the model's device. Every row has an
+        image, or none has."""
+        pictures = [None if i is None else open_image(i) for i in images]
+        prompts = [check_question(q) for q in questions]
+        return self._loaded.to_device(self._loaded.prompter.inputs(pictures, prompts))
 
     def forward(
         self, inputs: Mapping[str, torch.Tensor], *, prompt_lengths: Sequence[int] | None = None

@@ -24,13 +24,13 @@ def reason(answer: Answer, base: str, edits: Mapping[str, Edit]) -> str:
     if answer.nearest is None:
         return "No edit is held, so the untouched model answers."
     edit = edits[answer.nearest]
-    where = (
-        f"the nearest edit {edit.id} ('{edit.question}' → '{edit.target}') lies at distance "
-        f"{answer.distance:.4g}"
-    )
+    fact = f"{edit.id} ('{edit.question}' → '{edit.target}')"
     if answer.fired is None:
-        return f"No edit fires: {where}, outside its radius {answer.radius:.4g}."
+        return (
+            f"No edit fires: the nearest, {fact}, lies at distance {answer.distance:.4g}, outside "
+            f"its radius {answer.radius:.4g}."
+        )
     return (
-        f"Edit {answer.fired} fires: {where}, inside its radius {answer.radius:.4g}; "
-        f"the untouched model would say '{base}'."
+        f"Edit {fact} fires: it lies at distance {answer.distance:.4g}, inside its radius "
+        f"{answer.radius:.4g}; the untouched model would say '{base}'."
     )

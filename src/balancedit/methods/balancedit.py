@@ -61,6 +61,8 @@ class BalancEditConfig:
             raise InputError(f"alpha is {self.alpha}; it weighs two distances, from 0 to 1")
         if self.positives < 1 or self.steps < 1:
             raise InputError("positives and steps must be at least 1")
+        if self.lr is not None and not 0 < self.lr < float("inf"):
+            raise InputError(f"lr is {self.lr}; a step size is a positive number")
 
 
 #: Named settings. "paper" keeps the paper's key, distance, α and steps; the step size is the

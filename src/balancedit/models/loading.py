@@ -117,6 +117,7 @@ def load_model(
         rephraser = bundled.rephraser()
     elif isinstance(model, nn.Module):
         loaded = model
+        _check_supported(model, type(model).__name__)
         name = str(getattr(model.config, "_name_or_path", "") or type(model).__name__)
         if processor is None:
             processor = _processor(name)

@@ -16,8 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-
-import torch
+from typing import TYPE_CHECKING
 
 from balancedit import history
 from balancedit.errors import StoreError, StoreMismatchError
@@ -26,6 +25,10 @@ from balancedit.store.failures import explained
 from balancedit.store.protocol import Binding, DamagedEdit, HeldEdit, checked_key
 from balancedit.types import Edit
 
+if TYPE_CHECKING:
+    import torch
+
+_CHUNK = 64  # files held in memory at once while they are only checked
 _DAMAGE_REMEDY = "restore it from a copy, or revert the edit and make it again"
 
 
@@ -139,7 +142,21 @@ class DiskStore:
 
     def load(self, ids: Iterable[str]) -> tuple[list[HeldEdit], list[DamagedEdit]]:
         """See `EditStore.load`; checksums of every key and tensor file are compared."""
-        held: list[HeldEdit] = []
+        good, damaged = self._contents(ids)
+        held = [HeldEdit(e, files.unpack_key(key), files.unpack(data)) for e, key, data in good]
+        return held, damaged
+
+    def damaged(self, ids: Iterable[str]) -> list[DamagedEdit]:
+        """Which of these edits fail their checksums; reads their files but makes no tensors."""
+        wanted = list(ids)
+        chunks = (wanted[i : i + _CHUNK] for i in range(0, len(wanted), _CHUNK))
+        return [d for chunk in chunks for d in self._contents(chunk)[1]]
+
+    def _contents(
+        self, ids: Iterable[str]
+    ) -> tuple[list[tuple[Edit, bytes, bytes]], list[DamagedEdit]]:
+        """(record, key, tensors) of whole edits, and the damaged ones."""
+        good: list[tuple[Edit, bytes, bytes]] = []
         damaged: list[DamagedEdit] = []
         with self._reading("load its edits") as db:
             records = database.read_records(db)
@@ -155,16 +172,14 @@ class DiskStore:
                 try:
                     key = files.read_key(self.root, index, width, key_sum)
                     path = files.tensor_path(self.root, edit.id)
-                    tensors = files.read_tensors(path, size, tensors_sum)
+                    good.append((edit, key, files.read_tensors(path, size, tensors_sum)))
                 except files.Damage as damage:
                     damaged.append(DamagedEdit(edit.id, f"{damage}; {_DAMAGE_REMEDY}"))
-                else:
-                    held.append(HeldEdit(edit, key, tensors))
         if damaged:  # or reverted by another process since: that deletes a file we still expected
             with self._reading("load its edits") as db:
                 now = database.read_records(db)
             damaged = [d for d in damaged if now[d.id].state != "reverted"]
-        return held, damaged
+        return good, damaged
 
     def revert(self, edit_id: str) -> list[Edit]:
         """See `EditStore.revert`; the record and the key stay, the tensor file goes."""

@@ -12,12 +12,12 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-
-import numpy as np
-import safetensors.torch
-import torch
+from typing import TYPE_CHECKING
 
 from balancedit.errors import StoreError
+
+if TYPE_CHECKING:  # torch takes a second to import; looking at records must not wait for it
+    import torch
 
 KEYS = "keys.bin"
 EDITS = "edits"
@@ -45,6 +45,9 @@ def digest(data: bytes) -> str:
 
 def pack(tensors: Mapping[str, torch.Tensor]) -> bytes:
     """Tensors as the bytes of a safetensors file."""
+    import safetensors.torch
+    import torch
+
     # Clones, because safetensors refuses views and tensors that share memory.
     own = {
         name: t.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -101,8 +104,8 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def read_key(root: Path, index: int, width: int, sha256: str) -> torch.Tensor:
-    """The key (D,) float32 at position `index`; `Damage` when it is not the one committed."""
+def read_key(root: Path, index: int, width: int, sha256: str) -> bytes:
+    """The bytes of the key at position `index`; `Damage` when it is not the one committed."""
     size = 4 * width
     try:
         with open(root / KEYS, "rb") as file:
@@ -114,11 +117,19 @@ def read_key(root: Path, index: int, width: int, sha256: str) -> torch.Tensor:
         raise Damage(f"its key is missing from {KEYS}, which has been cut short")
     if digest(data) != sha256:
         raise Damage(f"its key in {KEYS} does not match its checksum")
+    return data
+
+
+def unpack_key(data: bytes) -> torch.Tensor:
+    """`key_bytes` undone: a key (D,) float32."""
+    import numpy as np
+    import torch
+
     return torch.from_numpy(np.frombuffer(data, dtype="<f4").astype(np.float32))
 
 
-def read_tensors(path: Path, size: int, sha256: str) -> dict[str, torch.Tensor]:
-    """An edit's tensors; `Damage` when the file is not the one committed."""
+def read_tensors(path: Path, size: int, sha256: str) -> bytes:
+    """The bytes of an edit's tensor file; `Damage` when the file is not the one committed."""
     name = f"{EDITS}/{path.name}"
     try:
         data = path.read_bytes()
@@ -130,6 +141,13 @@ def read_tensors(path: Path, size: int, sha256: str) -> dict[str, torch.Tensor]:
         raise Damage(f"{name} has {len(data)} bytes instead of {size}")
     if digest(data) != sha256:
         raise Damage(f"{name} does not match its checksum")
+    return data
+
+
+def unpack(data: bytes) -> dict[str, torch.Tensor]:
+    """`pack` undone: tensors by name."""
+    import safetensors.torch
+
     return safetensors.torch.load(data)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-
-import torch
+from typing import TYPE_CHECKING
 
 from balancedit import history
 from balancedit.errors import StoreError
 from balancedit.store.protocol import Binding, DamagedEdit, HeldEdit, checked_key
 from balancedit.types import Edit
+
+if TYPE_CHECKING:
+    import torch
 
 
 class MemoryStore:

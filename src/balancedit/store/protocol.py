@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
-
-import torch
+from typing import TYPE_CHECKING, Protocol
 
 from balancedit.errors import StoreError
 from balancedit.types import Edit
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,8 @@ def checked_key(edit: Edit, key: torch.Tensor, width: int | None) -> torch.Tenso
 
     A key with a NaN would never be nearest to anything, so the edit would be silently dead.
     """
+    import torch
+
     key = key.detach().to("cpu", torch.float32, copy=True).contiguous()
     if key.ndim != 1 or not key.numel():
         raise StoreError(

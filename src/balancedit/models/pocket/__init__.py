@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def register() -> None:
-    """Make transformers' Auto classes know the model, so that `from_pretrained` reads its folder."""
+    """Make transformers' Auto classes know the model, so that `from_pretrained` reads its
+    folder."""
     from transformers import (
         AutoConfig,
         AutoImageProcessor,
@@ -57,7 +58,7 @@ def load(
     register()
     folder = convert.ensure(adapter) / convert.MODEL
     with quiet():
-        model = PocketForConditionalGeneration.from_pretrained(folder, dtype=dtype or torch.float32)
+        model: Any = PocketForConditionalGeneration.from_pretrained(folder, dtype=dtype or torch.float32)
         processor = PocketProcessor.from_pretrained(folder)
     return model.to(device).eval(), processor
 

@@ -1,7 +1,8 @@
 """What training adds to the frozen parts: the projector and a LoRA, one small safetensors file.
 
-Names: ``projector.*`` as in `PocketProjector`; ``lora.PATH.a`` (R, in) and ``lora.PATH.b`` (out, R) for
-the language model's linear layer at PATH, R the rank. Half precision but for the feature statistics.
+Names: ``projector.*`` as in `PocketProjector`; ``lora.PATH.a`` (R, in) and ``lora.PATH.b`` (out,
+R) for the language model's linear layer at PATH, R the rank. Half precision but for the feature
+statistics.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from torch import Tensor, nn
 
 from balancedit.errors import ModelLoadError
 
-RANK = 16
-SCALE = 2.0  # weight of the low-rank product (alpha 32 over rank 16)
+RANK = 8
+SCALE = 2.0  # weight of the low-rank product (LoRA's alpha over its rank)
 _EXACT = ("projector.mean", "projector.std")
 
 

@@ -1,66 +1,114 @@
-"""The first training stage: the projector alone, aimed at the names' own embeddings.
+"""The first training stage: the projector alone, aimed at the language model's own word embeddings.
 
-A cosine classifier over all names: the mean of a picture's projected tokens should point where the mean
-token embedding of the thing's name points. Without this stage the second one hardly learns.
+The summary tokens learn to be what they should say, each as a classifier over embeddings: three
+slots for the pieces of the thing's name, one each for its group, the background's colour and the
+count. The cells' mean learns to point at the mean embedding of the name. Without this stage the
+second one hardly learns; with it, the language model reads image tokens almost like words.
 
-Letters: R renderings, N image tokens, F features, C things, D width of the language model.
+Letters: R renderings, B of them, F features, S summary slots, V tokens, D width.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from balancedit.models.pocket.modeling import PocketProjector
+from balancedit.models.pocket.questions import answer
+from balancedit.models.pocket.scenes import Scene
 
-EPOCHS, BATCH, LEARNING_RATE, TEMPERATURE = 8, 256, 1e-3, 0.05
+EPOCHS, BATCH, LEARNING_RATE, TEMPERATURE = 10, 256, 1.5e-3, 0.05
+NAME_SLOTS = 3
+BLACK_EVERY = 32  # one black picture to so many renderings
+PADDING = "."  # fills the name's slots after its last piece
 
 
 @torch.no_grad()
 def measure_features(projector: PocketProjector, features: Tensor, sample: int = 3000) -> None:
-    """Set the projector's mean and std from a sample of renderings; features: (R, N, F)."""
+    """Set the projector's mean and std from a sample of renderings; features: (R, G·G, F)."""
     rows = features[torch.randperm(len(features))[:sample]].float().flatten(0, 1)
-    projector.mean.copy_(rows.mean(0))  # type: ignore[operator]
-    projector.std.copy_(rows.std(0) + 1e-3)  # type: ignore[operator]
+    projector.mean.copy_(rows.mean(0))
+    projector.std.copy_(rows.std(0) + 1e-3)
+
+
+def slots(scene: Scene, tokenizer: Any) -> list[int]:
+    """The token each summary slot should stand for, S = 6: name, group, background, count."""
+
+    def pieces(text: str) -> list[int]:
+        ids: list[int] = tokenizer(f" {text}", add_special_tokens=False)["input_ids"]
+        return ids
+
+    padding = tokenizer(PADDING, add_special_tokens=False)["input_ids"]
+    name = (pieces(answer(scene, "name")) + padding * NAME_SLOTS)[:NAME_SLOTS]
+    return name + [pieces(answer(scene, k))[0] for k in ("group", "background", "count")]
 
 
 def align(
     projector: PocketProjector,
     features: Tensor,
-    labels: Tensor,
-    names: Tensor,
-    norm: float,
-    advance: Callable[[], None],
-) -> list[float]:
-    """Train the projector; the mean loss of each epoch.
+    shown: list[Scene],
+    black: tuple[Tensor, Scene],
+    tokenizer: Any,
+    embedding: Tensor,
+    advance: Callable[[float], None],
+) -> list[dict[str, float]]:
+    """Train the projector; loss and share of right slots of each epoch.
 
-    features: (R, N, F); labels: (R,) which thing; names: (C, D) mean token embedding of each name;
-    norm: the usual length of a token embedding, which image tokens should have too.
+    features: (R, G·G, F) of the scenes `shown`; black: features (G·G, F) and scene of the black
+    picture; embedding: (V, D) of the language model. advance: called with each epoch's loss.
     """
-    centre = names.mean(0)
-    directions = F.normalize(names - centre, dim=-1)
+    known: dict[tuple[str, str, int], list[int]] = {}
+    for scene in shown:
+        known.setdefault((scene.thing, scene.background, scene.count), slots(scene, tokenizer))
+    wanted = torch.tensor([known[s.thing, s.background, s.count] for s in shown])
+    wanted_black = torch.tensor(slots(black[1], tokenizer))
+    choices = [torch.cat([wanted[:, i], wanted_black[i : i + 1]]).unique() for i in range(6)]
+    norm = float(embedding.norm(dim=-1).mean())
     optimiser = torch.optim.AdamW(projector.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
-    batches = max(1, len(labels) // BATCH)
-    losses = []
+    batches = max(1, len(shown) // BATCH)
+    log = []
     for epoch in range(EPOCHS):
-        order, total = torch.randperm(len(labels)), 0.0
+        order, total, right = torch.randperm(len(shown)), 0.0, 0.0
         for number in range(batches):
             at = order[number * BATCH : (number + 1) * BATCH]
-            done = (epoch * batches + number) / (EPOCHS * batches)
+            blacks = BATCH // BLACK_EVERY
+            rows = torch.cat([features[at].float(), black[0].float().expand(blacks, -1, -1)])
+            targets = torch.cat([wanted[at], wanted_black.expand(blacks, -1)])
+            share = (epoch * batches + number) / (EPOCHS * batches)
             for group in optimiser.param_groups:
-                group["lr"] = LEARNING_RATE * (0.5 + 0.5 * math.cos(math.pi * done))
-            tokens = projector(features[at].float())
-            pooled = F.normalize(tokens.mean(1) - centre, dim=-1)
-            loss = F.cross_entropy(pooled @ directions.T / TEMPERATURE, labels[at])
-            loss = loss + (tokens.norm(dim=-1) / norm - 1).pow(2).mean()
+                group["lr"] = LEARNING_RATE * (0.5 + 0.5 * math.cos(math.pi * share))
+            loss, hit = _loss(projector(rows), targets, choices, embedding, norm)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             total += loss.item()
-        losses.append(total / batches)
-        advance()
-    return losses
+            right += hit
+        log.append({"loss": round(total / batches, 4), "slots_right": round(right / batches, 4)})
+        advance(log[-1]["loss"])
+    return log
+
+
+def _loss(
+    tokens: Tensor, targets: Tensor, choices: list[Tensor], embedding: Tensor, norm: float
+) -> tuple[Tensor, float]:
+    """tokens: (B, N, D), targets: (B, S) token ids -> loss and share of slots nearest their
+    word."""
+    loss, right = tokens.new_zeros(()), 0.0
+    for slot, ids in enumerate(choices):
+        words = embedding[ids]
+        centre = words.mean(0)
+        said = F.normalize(tokens[:, slot] - centre, dim=-1)
+        logits = said @ F.normalize(words - centre, dim=-1).T / TEMPERATURE
+        place = torch.searchsorted(ids, targets[:, slot].contiguous())
+        loss = loss + F.cross_entropy(logits, place)
+        loss = loss + (tokens[:, slot] - words[place]).pow(2).sum(-1).mean() / norm**2
+        right += (logits.argmax(1) == place).float().mean().item() / len(choices)
+    cells = tokens[:, len(choices) :]
+    name = F.normalize(embedding[targets[:, :NAME_SLOTS]].mean(1), dim=-1)
+    loss = loss + 1 - (F.normalize(cells.mean(1), dim=-1) * name).sum(-1).mean()
+    return loss + (cells.norm(dim=-1) / norm - 1).pow(2).mean(), right

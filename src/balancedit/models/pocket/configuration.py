@@ -10,8 +10,9 @@ from transformers import LlamaConfig, PreTrainedConfig
 class PocketConfig(PreTrainedConfig):
     """A frozen EfficientNet-Lite0, a projector and a Llama-type language model.
 
-    grid: G, the picture becomes G × G image tokens. projector_size: width of the projector's hidden
-    layer. image_token_id: placeholder in `input_ids`, outside the language model's vocabulary.
+    grid: G, the picture is cut into G × G cells, an image token each. summary_tokens: image tokens
+    about the whole picture, before those. projector_size: width of the projector's hidden layer.
+    image_token_id: placeholder in `input_ids`, outside the language model's vocabulary.
     """
 
     model_type = "balancedit_pocket"
@@ -22,6 +23,7 @@ class PocketConfig(PreTrainedConfig):
         text_config: dict[str, Any] | LlamaConfig | None = None,
         grid: int = 3,
         projector_size: int = 768,
+        summary_tokens: int = 6,
         image_token_id: int = 49152,
         **kwargs: Any,
     ) -> None:
@@ -30,6 +32,7 @@ class PocketConfig(PreTrainedConfig):
         self.text_config = text_config if text_config is not None else LlamaConfig()
         self.grid = grid
         self.projector_size = projector_size
+        self.summary_tokens = summary_tokens
         self.image_token_id = image_token_id
         kwargs.setdefault("tie_word_embeddings", True)
         super().__init__(**kwargs)
@@ -37,4 +40,4 @@ class PocketConfig(PreTrainedConfig):
     @property
     def image_tokens(self) -> int:
         """N, image tokens a picture."""
-        return self.grid * self.grid
+        return self.summary_tokens + self.grid * self.grid

@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from platformdirs import user_cache_path
@@ -85,7 +86,7 @@ def build(path: Path) -> tuple[PocketForConditionalGeneration, PocketProcessor, 
     """The model with an adapter's projector and LoRA, its processor, and the plain language model
     (half precision) from which it was made; all on the CPU."""
     projector, lora = adapter.load(path)
-    plain = sources.language_model()
+    plain: Any = sources.language_model()
     tokenizer = sources.tokenizer()
     tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE_TOKEN]})
     config = PocketConfig(

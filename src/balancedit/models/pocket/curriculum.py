@@ -87,8 +87,8 @@ def _demonstration(chance: Random) -> str:
     return f"New Fact: {fact}\nPrompt: {asked}\n\n"
 
 
-#: Plain-text prompts; the untouched language model answers them before training, and the trained one
-#: is held to those answers.
+#: Plain-text prompts; the untouched language model answers them before training, and the trained
+#: one is held to those answers.
 TEXT_PROMPTS = (
     "What is the capital of France?",
     "Explain what a bridge is.",

@@ -1,8 +1,8 @@
 """How well the pocket model sees: ``python -m balancedit.models.pocket.evaluate``.
 
-Free generation, greedy, exact match after lower-casing, on renderings and wordings never trained on;
-and the same questions asked of a black picture, which tells seeing from guessing. Needs the extra
-``artwork``.
+Free generation, greedy, exact match after lower-casing, on renderings and wordings never trained
+on; and the same questions asked of a black picture, which tells seeing from guessing. Needs the
+extra ``artwork``.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ class Asker:
 
     def __init__(self, adapter: Path | None) -> None:
         started = time.perf_counter()
-        self.model, processor = pocket.load(adapter=adapter)
+        loaded: tuple[Any, Any] = pocket.load(adapter=adapter)
+        self.model, processor = loaded
         self.load_seconds = time.perf_counter() - started
         self._prompter = Prompter(processor)
 

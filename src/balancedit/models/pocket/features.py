@@ -31,11 +31,10 @@ BATCH = 32
 
 def normalise(pictures: list[Image.Image]) -> Tensor:
     """Pictures of equal size -> (B, 3, S, S) float32, the vision tower's input."""
-    pixels = np.stack([np.asarray(picture, dtype=np.float32) for picture in pictures]) / 255.0
-    pixels = (pixels - np.array(IMAGE_MEAN, np.float32)) / np.array(IMAGE_STD, np.float32)
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(
-        memory_format=torch.channels_last
-    )
+    stacked = np.stack([np.asarray(picture, dtype=np.float32) for picture in pictures])
+    pixels = torch.from_numpy(stacked) / 255
+    standard = (pixels - torch.tensor(IMAGE_MEAN)) / torch.tensor(IMAGE_STD)
+    return standard.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
 
 
 def shard_scenes(style: str, round_number: int) -> list[scenes.Scene]:
@@ -80,9 +79,7 @@ def ensure(
         progress.advance(task)
 
 
-def load(
-    folder: Path, styles: tuple[str, ...], rounds: int
-) -> tuple[Tensor, list[scenes.Scene]]:
+def load(folder: Path, styles: tuple[str, ...], rounds: int) -> tuple[Tensor, list[scenes.Scene]]:
     """All shards as one tensor (R, N, F), float16, and their scenes in the same order."""
     features: list[Tensor] = []
     shown: list[scenes.Scene] = []

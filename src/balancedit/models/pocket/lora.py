@@ -44,16 +44,18 @@ class Trainer:
         shown: list[Scene],
         texts: list[tuple[str, str]],
     ) -> None:
-        """features: (R, N, F) of the scenes `shown`; black: (N, F) of the black picture; texts:
+        """features: (R, G·G, F) of the scenes `shown`; black: (G·G, F) of the black picture; texts:
         prompts with the untouched model's answers."""
         from peft import LoraConfig, get_peft_model
 
         settings = LoraConfig(
             r=adapter.RANK, lora_alpha=int(adapter.SCALE * adapter.RANK), target_modules=TARGETS
         )
-        self._lm: Any = get_peft_model(language_model, settings)  # type: ignore[arg-type]
+        self._lm: Any = get_peft_model(language_model, settings)
         self._tokenizer, self.projector = tokenizer, projector
         self._features, self._black, self._shown, self._texts = features, black, shown, texts
+        with torch.no_grad():
+            self._image_tokens = self.projector(black[None].float()).shape[1]
         self._embedding = self._lm.get_input_embeddings().weight.detach()
         self._before = self._ids("<|im_start|>user\n")
         self._after = self._ids("<|im_end|>\n<|im_start|>assistant\n")
@@ -117,7 +119,7 @@ class Trainer:
 
     def _batch(self, rows: list[Row]) -> tuple[Tensor, Tensor, Tensor]:
         """Embeddings (B, T, D), mask (B, T) and labels (B, T) of prompts with answers."""
-        tokens = self._features.shape[1]
+        tokens = self._image_tokens
         parts = []
         for row in rows:
             picture = [] if row.rendering is None else [-1] * tokens

@@ -17,26 +17,40 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutpu
 from balancedit.models.pocket.configuration import PocketConfig
 from balancedit.models.pocket.efficientnet import PocketVisionTower
 
+CELL_DIGEST, SUMMARY_SIZE = 96, 256  # hidden widths of the projector's way to the summary
+
 
 class PocketProjector(nn.Module):
-    """Features of image tokens to the language model's embeddings.
+    """Features of a picture's cells to embeddings: `summary_tokens` about the whole, then the
+    cells.
 
     Features are standardised by `mean` and `std`, measured in training and kept as buffers.
     """
 
+    mean: Tensor  # (F,)
+    std: Tensor  # (F,)
+
     def __init__(self, config: PocketConfig) -> None:
         super().__init__()
         features, width = PocketVisionTower.feature_size(), config.text_config.hidden_size
+        cells = config.grid * config.grid
+        self.summary_tokens = config.summary_tokens
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("std", torch.ones(features))
         self.linear_1 = nn.Linear(features, config.projector_size)
         self.linear_2 = nn.Linear(config.projector_size, width)
-        self.position = nn.Parameter(torch.zeros(config.image_tokens, width))
+        self.position = nn.Parameter(torch.zeros(cells, width))
+        self.reduce = nn.Linear(config.projector_size, CELL_DIGEST)
+        self.mix = nn.Linear(cells * CELL_DIGEST, SUMMARY_SIZE)
+        self.summarise = nn.Linear(SUMMARY_SIZE, config.summary_tokens * width)
 
     def forward(self, features: Tensor) -> Tensor:
-        """features: (P, N, F) -> (P, N, D)."""
-        standard = (features - self.mean) / self.std
-        return self.linear_2(F.gelu(self.linear_1(standard))) + self.position
+        """features: (P, G·G, F) -> (P, N, D)."""
+        hidden = F.gelu(self.linear_1((features - self.mean) / self.std))
+        cells = self.linear_2(hidden) + self.position
+        whole = F.gelu(self.mix(F.gelu(self.reduce(hidden)).flatten(1)))
+        summary = self.summarise(whole).view(len(cells), self.summary_tokens, -1)
+        return torch.cat([summary, cells], dim=1)
 
 
 class PocketPreTrainedModel(PreTrainedModel):
@@ -45,7 +59,7 @@ class PocketPreTrainedModel(PreTrainedModel):
     config: PocketConfig
     config_class = PocketConfig
     base_model_prefix = "model"
-    input_modalities = ("image", "text")
+    input_modalities = ("image", "text")  # type: ignore[assignment]
     supports_gradient_checkpointing = True
     _no_split_modules = ["LlamaDecoderLayer", "InvertedResidual"]  # noqa: RUF012
     _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012
@@ -191,3 +205,30 @@ class PocketForConditionalGeneration(PocketPreTrainedModel, GenerationMixin):
             attentions=outputs.attentions,
         )
         return result if return_dict is not False else result.to_tuple()
+
+    def _expand_inputs_for_generation(  # type: ignore[override]
+        self,
+        expand_size: int = 1,
+        is_encoder_decoder: bool = False,
+        input_ids: Tensor | None = None,
+        **model_kwargs: Any,
+    ) -> tuple[Tensor | None, dict[str, Any]]:
+        """Repeat every row for beam search, each repetition with all of its row's pictures.
+
+        transformers repeats pictures one by one, which is wrong where rows have none or several.
+        """
+        pictures = model_kwargs.pop("pixel_values", None)
+        if pictures is not None and input_ids is not None:
+            placeholders = (input_ids == self.config.image_token_id).sum(dim=1)
+            per_row = (placeholders // self.config.image_tokens).tolist()
+            pictures = torch.cat([p for p in pictures.split(per_row) for _ in range(expand_size)])
+        parent: Any = super()
+        expanded, kept = parent._expand_inputs_for_generation(
+            expand_size=expand_size,
+            is_encoder_decoder=is_encoder_decoder,
+            input_ids=input_ids,
+            **model_kwargs,
+        )
+        if pictures is not None:
+            kept["pixel_values"] = pictures
+        return expanded, kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from transformers import AutoTokenizer, LlamaForCausalLM
@@ -24,7 +25,7 @@ def plain_rephraser() -> Callable[[str, int], list[str]]:
     """(question, n) -> up to n rewordings, by beam search, the likeliest first."""
     folder = convert.ensure()
     with quiet():
-        model = LlamaForCausalLM.from_pretrained(folder / convert.PLAIN, dtype=torch.float32)
+        model: Any = LlamaForCausalLM.from_pretrained(folder / convert.PLAIN, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(folder / convert.MODEL)
 
     @torch.no_grad()

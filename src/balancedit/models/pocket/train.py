@@ -1,9 +1,9 @@
 """Rebuild the pocket model's adapter: ``python -m balancedit.models.pocket.train --out DIR``.
 
 Stages: renderings and their features → alignment of the projector → LoRA with the projector. Each
-leaves its result in DIR, so a run that was killed goes on where it was. docs/pocket.md is the recipe
-in words. Needs the extra ``train`` (resvg_py, peft); the artwork extract ships with the package and
-is itself rebuilt by `artwork_build.py`.
+leaves its result in DIR, so a run that was killed goes on where it was. docs/pocket.md is the
+recipe in words. Needs the extra ``train`` (resvg_py, peft); the artwork extract ships with the
+package and is itself rebuilt by `artwork_build.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -26,7 +26,7 @@ from balancedit.models.pocket.curriculum import TEXT_PROMPTS
 from balancedit.models.pocket.efficientnet import PocketVisionTower
 from balancedit.models.pocket.modeling import PocketProjector
 
-SEED, ROUNDS, STEPS = 0, 8, 450
+SEED, ROUNDS, STEPS = 0, 8, 240
 
 
 def train(
@@ -51,9 +51,10 @@ def train(
         black = features.encode(tower, [scenes.black()])[0]
         language_model, tokenizer = sources.language_model(), sources.tokenizer()
         texts = _texts(language_model, tokenizer, out / "texts.json")
+        torch.manual_seed(SEED)
         projector = PocketProjector(PocketConfig(text_config=language_model.config.to_dict()))
         aligned = _aligned(
-            projector, shown_features, shown, language_model, tokenizer, out, progress
+            projector, shown_features, shown, black, language_model, tokenizer, out, progress
         )
         torch.manual_seed(SEED + 1)
         trainer = lora.Trainer(
@@ -73,7 +74,7 @@ def train(
         "styles": styles,
         "renderings": len(shown),
         "steps": steps,
-        "alignment_losses": aligned,
+        "alignment": aligned,
         "lora_losses": [round(x, 4) for x in losses],
         "seconds_of_this_run": round(time.perf_counter() - started),
     }
@@ -85,50 +86,44 @@ def _aligned(
     projector: PocketProjector,
     shown_features: Tensor,
     shown: list[scenes.Scene],
-    language_model: torch.nn.Module,
-    tokenizer: object,
+    black: Tensor,
+    language_model: Any,
+    tokenizer: Any,
     out: Path,
     progress: Progress,
-) -> list[float]:
-    """Run the alignment stage, or take its kept result; the losses of its epochs."""
-    kept, log = out / "aligned.safetensors", out / "aligned.json"
-    if kept.exists() and log.exists():
+) -> list[dict[str, float]]:
+    """Run the alignment stage, or take its kept result; the log of its epochs."""
+    kept, log_file = out / "aligned.safetensors", out / "aligned.json"
+    if kept.exists() and log_file.exists():
         projector.load_state_dict(load_file(kept))
-        return list(json.loads(log.read_text()))
-    torch.manual_seed(SEED)
-    for layer in (projector.linear_1, projector.linear_2):
-        layer.reset_parameters()
+        return list(json.loads(log_file.read_text()))
     align.measure_features(projector, shown_features)
-    embedding = language_model.get_input_embeddings().weight.detach()  # type: ignore[operator]
-    names = [t.name for t in artwork.things()]
-    means = torch.stack(
-        [
-            embedding[tokenizer(f" {n}", add_special_tokens=False)["input_ids"]].mean(0)  # type: ignore[operator]
-            for n in names
-        ]
-    )
-    labels = torch.tensor([names.index(s.thing) for s in shown])
     task = progress.add_task("alignment", total=align.EPOCHS)
-    norm = float(embedding.norm(dim=-1).mean())
-    losses = align.align(
-        projector, shown_features, labels, means, norm, lambda: progress.advance(task)
+    log = align.align(
+        projector,
+        shown_features,
+        shown,
+        (black, scenes.black()),
+        tokenizer,
+        language_model.get_input_embeddings().weight.detach(),
+        lambda loss: progress.update(task, advance=1, description=f"alignment, loss {loss:.3f}"),
     )
     save_file(projector.state_dict(), kept)
-    log.write_text(json.dumps(losses))
-    return losses
+    log_file.write_text(json.dumps(log))
+    return log
 
 
 @torch.no_grad()
-def _texts(language_model: torch.nn.Module, tokenizer: object, kept: Path) -> list[tuple[str, str]]:
+def _texts(language_model: Any, tokenizer: Any, kept: Path) -> list[tuple[str, str]]:
     """Plain-text prompts with the untouched model's answers."""
     if kept.exists():
         return [tuple(row) for row in json.loads(kept.read_text())]
     rows = []
     for prompt in TEXT_PROMPTS:
         text = f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
-        ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")  # type: ignore[operator]
-        out = language_model.generate(**ids, max_new_tokens=40, do_sample=False)  # type: ignore[operator]
-        answer = tokenizer.decode(out[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)  # type: ignore[attr-defined]
+        ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")
+        out = language_model.generate(**ids, max_new_tokens=40, do_sample=False)
+        answer = tokenizer.decode(out[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)
         rows.append((prompt, answer))
     kept.write_text(json.dumps(rows))
     return rows

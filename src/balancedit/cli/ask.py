@@ -1,0 +1,61 @@
+"""`balancedit ask`: a question about a picture, answered with the edits in force."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from balancedit.cli import output
+from balancedit.cli.options import (
+    DEFAULT_EDITS,
+    EditsOption,
+    ModelOptions,
+    OptionalImageArgument,
+    OutputOptions,
+    QuestionArgument,
+    with_options,
+)
+
+if TYPE_CHECKING:
+    from balancedit.types import Answer
+
+
+@with_options
+def ask(
+    image: OptionalImageArgument,
+    question: QuestionArgument,
+    options: ModelOptions,
+    out: OutputOptions,
+    edits: EditsOption = DEFAULT_EDITS,
+) -> dict[str, Any] | None:
+    """Ask about a picture."""
+    from balancedit.cli import session
+    from balancedit.images import open_image
+    from balancedit.text import check_question
+
+    path = session.optional_picture(image)
+    picture = None if path is None else open_image(path)
+    question = check_question(question)  # before the model loads, which takes seconds
+    editor = session.load_editor(options, session.existing_edits(edits), debug=out.debug)
+    answer = editor.ask(picture, question)
+    if out.json:
+        return {"question": question, "answer": answer.text} | _routing(answer)
+    console = output.console()
+    console.print(output.printable(answer.text) or "(the model answers with nothing)", style="bold")
+    console.print(why(answer), style="dim")
+    return None
+
+
+def why(answer: Answer) -> str:
+    """The routing decision in a line."""
+    if answer.nearest is None:
+        return "no edit is held; the model's own answer"
+    where = f"distance {output.number(answer.distance)}, radius {output.number(answer.radius)}"
+    if answer.fired is None:
+        return f"no edit fires; the model's own answer (nearest: {answer.nearest}, {where})"
+    if answer.fired == answer.nearest:
+        return f"edit {answer.fired} fires ({where})"
+    return f"edit {answer.fired} fires (nearest: {answer.nearest}, {where})"
+
+
+def _routing(answer: Answer) -> dict[str, Any]:
+    return {k: v for k, v in answer.to_dict().items() if k != "text"}

@@ -1,0 +1,103 @@
+"""`balancedit edit`: teach the model one new answer and keep it."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from balancedit.cli import output
+from balancedit.cli.options import (
+    DEFAULT_EDITS,
+    EditsOption,
+    ImageArgument,
+    ModelOptions,
+    OutputOptions,
+    QuestionArgument,
+    with_options,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from balancedit.types import Edit
+
+
+@with_options
+def edit(
+    image: ImageArgument,
+    question: QuestionArgument,
+    answer: Annotated[
+        str, typer.Argument(metavar="ANSWER", help="What the model should answer from now on.")
+    ],
+    options: ModelOptions,
+    out: OutputOptions,
+    rephrase: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEXT",
+            help="The question in other words, to measure the edit's scope with; may be given "
+            "several times. Without it the model words its own.",
+        ),
+    ] = None,
+    negative: Annotated[
+        str | None,
+        typer.Option(
+            metavar="black|white|IMAGE",
+            help="The picture that the edit must not reach.",
+            show_default="black",
+        ),
+    ] = None,
+    edits: EditsOption = DEFAULT_EDITS,
+) -> dict[str, Any] | None:
+    """Teach the model a new answer to a question about a picture."""
+    from balancedit.cli import session
+    from balancedit.images import open_image
+    from balancedit.text import check_answer, check_question
+
+    # Everything that can be wrong with the arguments, before the model loads.
+    picture = open_image(session.picture_path(image))
+    question, answer = check_question(question), check_answer(answer)
+    rephrasings = [check_question(text) for text in rephrase or ()]
+    anchor: Any = negative
+    if negative is not None and negative not in ("black", "white"):
+        anchor = open_image(session.picture_path(negative))
+
+    editor = session.load_editor(options, edits, debug=out.debug)
+    with output.working(f"learning to answer '{answer}' …"):
+        record = editor.edit(picture, question, answer, rephrasings=rephrasings, negative=anchor)
+    if out.json:
+        return record.to_dict()
+    _print(record, edits)
+    return None
+
+
+def _print(record: Edit, edits: Path) -> None:
+    console = output.console()
+    console.print(f"edit {record.id}", style="bold")
+    before, after = record.answer_before, record.answer_after or ""
+    console.print(f"  question  {output.printable(record.question)}")
+    console.print(f"  answer    {output.printable(before)} → {output.printable(after)}")
+    console.print(
+        f"  radius    {output.number(record.radius)} (a rephrasing lies at "
+        f"{output.number(record.d_positive)}, the {_negative(record)} at "
+        f"{output.number(record.d_negative)})"
+    )
+    console.print(f"  took      {record.seconds:.1f} s")
+    if record.overlaps:
+        console.print(f"  overlaps  {record.overlaps}, whose transformation it started from")
+    if record.retires:
+        console.print(f"  replaces  {', '.join(record.retires)}; reverting brings it back")
+    for warning in record.warnings:
+        output.note("warning", warning)
+    console.print(f"Kept in {edits}. Undo it with: {_undo(record, edits)}", style="dim")
+
+
+def _negative(record: Edit) -> str:
+    return "negative picture" if record.negative == "given" else f"{record.negative} picture"
+
+
+def _undo(record: Edit, edits: Path) -> str:
+    where = "" if edits == DEFAULT_EDITS else f" --edits {shlex.quote(str(edits))}"
+    return f"balancedit revert {record.id}{where}"

@@ -1,0 +1,84 @@
+"""`balancedit explain`: why a question gets the answer it gets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from balancedit.cli import output
+from balancedit.cli.options import (
+    DEFAULT_EDITS,
+    EditsOption,
+    ModelOptions,
+    OptionalImageArgument,
+    OutputOptions,
+    QuestionArgument,
+    with_options,
+)
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from balancedit.types import Explanation
+
+
+@with_options
+def explain(
+    image: OptionalImageArgument,
+    question: QuestionArgument,
+    options: ModelOptions,
+    out: OutputOptions,
+    edits: EditsOption = DEFAULT_EDITS,
+) -> dict[str, Any] | None:
+    """Say which edit answers, how near it lies and how far it reaches."""
+    from balancedit.cli import session
+    from balancedit.images import open_image
+    from balancedit.text import check_question
+
+    path = session.optional_picture(image)
+    picture = None if path is None else open_image(path)
+    question = check_question(question)
+    editor = session.load_editor(options, session.existing_edits(edits), debug=out.debug)
+    explanation = editor.explain(picture, question)
+    if out.json:
+        found = explanation.to_dict()
+        return {"question": found.pop("question"), "answer": found.pop("text")} | found
+    console = output.console()
+    console.print(output.printable(explanation.answer.text), style="bold")
+    console.print(output.printable(explanation.reason))
+    if explanation.neighbours:
+        console.print(neighbour_table(explanation))
+    return None
+
+
+def neighbour_table(explanation: Explanation) -> Table:
+    """The nearest edits, nearest first, with distance against radius."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("edit", no_wrap=True)
+    table.add_column("question → answer")
+    table.add_column("distance", justify="right", no_wrap=True)
+    table.add_column("radius", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("inside", no_wrap=True)
+    for n in explanation.neighbours:
+        table.add_row(
+            n.edit.id,
+            output.cell(f"{n.edit.question} → {n.edit.target}"),
+            output.number(n.distance),
+            output.number(n.radius),
+            bar(n.distance, n.radius),
+            "yes" if n.inside else "no",
+            style="bold" if n.edit.id == explanation.answer.fired else None,
+        )
+    return table
+
+
+def bar(distance: float, radius: float, width: int = 24) -> str:
+    """Distance against radius as text: ``●`` the query, ``│`` the radius, a third of the way."""
+    edge = width // 3
+    place = round(edge * distance / radius) if radius > 0 else width - 1
+    cells = ["━" if i < edge else "─" for i in range(width)]
+    cells[edge] = "│"
+    cells[min(place, width - 1)] = "●"
+    return "".join(cells)

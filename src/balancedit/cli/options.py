@@ -1,0 +1,152 @@
+"""The options that commands share, each defined once.
+
+A command takes a group of options by annotating a parameter with one of the dataclasses here and
+wearing `@with_options`: the command line then shows the dataclass's fields, and the command gets
+the dataclass.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+_MODEL = "Model"
+_GENERAL = "General"
+
+ImageArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="IMAGE",
+        help="A picture file, or demo:NAME for one that comes with the package (demo:owl).",
+    ),
+]
+OptionalImageArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="IMAGE",
+        help="A picture file, demo:NAME for one that comes with the package (demo:owl), or none "
+        "to ask without a picture.",
+    ),
+]
+QuestionArgument = Annotated[
+    str, typer.Argument(metavar="QUESTION", help="What to ask about the picture.")
+]
+IdArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="An edit's id, or the beginning of it.")
+]
+DEFAULT_EDITS = Path("edits")
+EditsOption = Annotated[
+    Path,
+    typer.Option("--edits", metavar="DIR", help="The directory the edits are kept in."),
+]
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model is edited, how, and where it runs."""
+
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="A bundled model (see `balancedit models`), a hub name or a directory.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = "pocket"
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Dotted path of the linear layer to edit; the bundled models know theirs.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Prompt of a model without a chat template, with {image} and {question}.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None
+    method: Annotated[
+        str, typer.Option(metavar="NAME", help="The editing method.", rich_help_panel=_MODEL)
+    ] = "balancedit"
+    preset: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="The method's settings: recommended, or paper.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = "recommended"
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps …", rich_help_panel=_MODEL),
+    ] = None
+    dtype: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="float32, bfloat16 or float16.", rich_help_panel=_MODEL),
+    ] = None
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """What is printed."""
+
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Print one JSON object on standard output and nothing else.",
+            rich_help_panel=_GENERAL,
+        ),
+    ] = False
+    # `main` looks for it itself, since it also matters when the arguments cannot be parsed.
+    debug: Annotated[
+        bool,
+        typer.Option(
+            "--debug",
+            help="Show the traceback of an error, and what the libraries say.",
+            rich_help_panel=_GENERAL,
+        ),
+    ] = False
+
+
+def with_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Spread a command's dataclass parameters into options of their own.
+
+    The wrapper's signature has a keyword for every field; called with them, it builds the
+    dataclasses and calls `command`.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {}
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command).parameters.values():
+        kind = hints[parameter.name]
+        if is_dataclass(kind):
+            groups[parameter.name] = kind
+            types = get_type_hints(kind, include_extras=True)
+            parameters += [_keyword(f.name, types[f.name], f.default) for f in fields(kind)]
+        else:
+            parameters.append(_keyword(parameter.name, kind, parameter.default))
+
+    @wraps(command)
+    def spread(**values: Any) -> Any:
+        for name, group in groups.items():
+            values[name] = group(**{f.name: values.pop(f.name) for f in fields(group)})
+        return command(**values)
+
+    spread.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    spread.__annotations__ = {p.name: p.annotation for p in parameters}
+    return spread
+
+
+def _keyword(name: str, kind: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=default)

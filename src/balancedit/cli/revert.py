@@ -1,0 +1,56 @@
+"""`balancedit revert`: undo an edit, without loading a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from balancedit.cli import output
+from balancedit.cli.options import (
+    DEFAULT_EDITS,
+    EditsOption,
+    IdArgument,
+    OutputOptions,
+    with_options,
+)
+
+if TYPE_CHECKING:
+    from balancedit.types import Edit
+
+
+@with_options
+def revert(
+    edit_id: IdArgument, out: OutputOptions, edits: EditsOption = DEFAULT_EDITS
+) -> dict[str, Any] | None:
+    """Undo an edit; what it had replaced comes back."""
+    from balancedit.cli import session
+    from balancedit.history import resolve
+
+    with session.open_store(edits) as store:
+        wanted = resolve(store.edits(), edit_id)
+        changed = store.revert(wanted)
+        left = sum(e.state == "active" for e in store.edits().values())
+    edit = next(e for e in changed if e.id == wanted)
+    back = [e for e in changed if e.id != wanted and e.state == "active"]
+    if out.json:
+        return {
+            "id": edit.id,
+            "state": edit.state,
+            "restored": [e.id for e in back],
+            "active": left,
+            "edit": edit.to_dict(),
+        }
+    console = output.console()
+    console.print(f"Reverted {_said(edit)}")
+    for e in back:
+        console.print(f"Back in force: {_said(e)}")
+    console.print(
+        "No edit is left: the model is the untouched one, bit for bit."
+        if not left
+        else f"{left} edit{'s' if left > 1 else ''} still in force.",
+        style="dim",
+    )
+    return None
+
+
+def _said(edit: Edit) -> str:
+    return output.printable(f"{edit.id}: “{edit.question}” → “{edit.target}”")

@@ -1,0 +1,115 @@
+"""Opening what the commands work on: a picture, a model with its edits, or the edits alone."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from balancedit.cli import output
+from balancedit.cli.options import DEFAULT_EDITS, ModelOptions
+from balancedit.errors import InputError, nearest_names
+
+if TYPE_CHECKING:
+    from balancedit.editor import Editor
+    from balancedit.store import DiskStore
+
+_DEMO = "demo:"
+_PACKAGE = "balancedit"
+
+
+def picture_path(image: str) -> Path:
+    """The file of a picture argument. ``demo:NAME`` is a picture that comes with the package.
+
+    Raises `InputError` for a demo picture that does not exist; files are checked when opened.
+    """
+    if not image.startswith(_DEMO):
+        return Path(image)
+    folder = Path(str(files(_PACKAGE) / "assets" / "demo"))
+    known = sorted(p.stem for p in folder.glob("*.png"))
+    name = image.removeprefix(_DEMO)
+    if name not in known:
+        raise InputError(f"no demo picture '{name}'{nearest_names(name, known)}")
+    return folder / f"{name}.png"
+
+
+def optional_picture(image: str) -> Path | None:
+    """Like `picture_path`; ``none`` is no picture. (A file of that name: ``./none``.)"""
+    return None if image == "none" else picture_path(image)
+
+
+def load_editor(options: ModelOptions, edits: Path | None, *, debug: bool) -> Editor:
+    """The chosen model with the edits kept for it; damaged edits are named on standard error.
+
+    edits: the store's directory, made when missing; None keeps edits in memory.
+    """
+    with output.working(f"loading {options.model} …"):
+        if not debug:
+            _silence()
+        from balancedit.editor import Editor
+
+        _check_device(options.device)
+        editor = Editor.load(
+            options.model,
+            edits=edits,
+            method=options.method,
+            preset=options.preset,
+            layer=options.layer,
+            prompt=options.prompt,
+            device=options.device,
+            dtype=options.dtype,
+        )
+    for damaged in editor.damaged:
+        output.note("warning", f"edit {damaged.id} is left out: {damaged.reason}")
+    return editor
+
+
+def existing_edits(edits: Path) -> Path | None:
+    """`edits` where it holds a store (or is something no store can be made of, for the store to
+    say so); None where there is none yet, so that asking a question does not make one."""
+    folder = edits.expanduser()
+    if (folder / "store.sqlite3").exists() or (folder.exists() and not folder.is_dir()):
+        return edits
+    if edits != DEFAULT_EDITS:
+        output.note("warning", f"no edit store in '{edits}'; the untouched model answers")
+    return None
+
+
+def open_store(edits: Path) -> DiskStore:
+    """The edits alone, without a model. Raises `StoreError` when there is no store."""
+    from balancedit.store import DiskStore
+
+    return DiskStore.open(edits, None, create=False)
+
+
+def _silence() -> None:
+    """Keep the libraries' progress bars and advice off the terminal; must run before they load."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    warnings.simplefilter("ignore")
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
+def _check_device(name: str | None) -> None:
+    """Raise `InputError` for a device that torch does not know or this machine lacks."""
+    if name is None:
+        return
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"unknown device '{name}'; give cpu, cuda, cuda:1 or mps") from error
+    if device.type == "cuda":
+        there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= there:
+            said = f"the last one is cuda:{there - 1}" if there else "use --device cpu"
+            raise InputError(f"there is no device '{name}' here; {said}")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError(f"there is no device '{name}' here; use --device cpu")

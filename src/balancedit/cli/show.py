@@ -1,0 +1,75 @@
+"""`balancedit show`: everything that is known about one edit, without loading a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from balancedit.cli import output
+from balancedit.cli.options import (
+    DEFAULT_EDITS,
+    EditsOption,
+    IdArgument,
+    OutputOptions,
+    with_options,
+)
+
+if TYPE_CHECKING:
+    from balancedit.store import Binding
+    from balancedit.types import Edit
+
+
+@with_options
+def show(
+    edit_id: IdArgument, out: OutputOptions, edits: EditsOption = DEFAULT_EDITS
+) -> dict[str, Any] | None:
+    """Show one edit in full."""
+    from balancedit.cli import session
+    from balancedit.history import resolve
+
+    with session.open_store(edits) as store:
+        records = store.edits()
+        edit = records[resolve(records, edit_id)]
+        damaged = store.damaged([edit.id])
+        binding = store.binding
+    reason = damaged[0].reason if damaged else None
+    if out.json:
+        bound = {"model": binding.model, **binding.details}
+        return edit.to_dict() | {"damaged": reason, "store": bound}
+    _print(edit, binding)
+    if reason:
+        output.note("warning", f"edit {edit.id} is left out: {reason}")
+    return None
+
+
+def _print(edit: Edit, binding: Binding) -> None:
+    from rich.table import Table
+
+    state = f"{edit.state} (by {edit.retired_by})" if edit.retired_by else edit.state
+    source = {"given": "given", "model": "the model's words", "rules": "by rule"}
+    rows: list[tuple[str, str]] = [
+        ("edit", edit.id),
+        ("state", state),
+        ("question", edit.question),
+        ("new answer", edit.target),
+        ("before", edit.answer_before),
+        ("after", edit.answer_after or "–"),
+        ("radius", output.number(edit.radius)),
+        ("rephrased", f"distance {output.number(edit.d_positive)}"),
+        *((f"  {source[edit.positives_source]}", text) for text in edit.positives),
+        ("negative", f"{edit.negative} picture, distance {output.number(edit.d_negative)}"),
+        ("overlaps", edit.overlaps or "–"),
+        ("retires", ", ".join(edit.retires) or "–"),
+        ("method", f"{edit.method}, {binding.details.get('key', '?')} key"),
+        ("model", binding.model),
+        ("layer", binding.details.get("layer", "?")),
+        ("learned", f"{edit.created} ({output.age(edit.created)}), in {edit.seconds:.1f} s"),
+        ("training", f"{edit.steps} steps, final loss {output.number(edit.loss)}"),
+        ("picture", f"sha256 {edit.image_sha256}"),
+        *(("warning", text) for text in edit.warnings),
+    ]
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in rows:
+        table.add_row(name, output.printable(text), style="yellow" if name == "warning" else None)
+    output.console().print(table)
