@@ -117,7 +117,7 @@ class BalancEdit:
         n = len(request.positives)
         images = [request.image] * (1 + n) + [request.negative]
         questions = [request.question, *request.positives, request.question]
-        keys = self._prefill_keys(images, questions)
+        keys = self.prefill_keys(images, questions)
         distance = DISTANCES[self.config.distance]
         from_key = distance(keys[:1], keys[1:])[0].tolist()
         radius = influence_radius(
@@ -174,7 +174,7 @@ class BalancEdit:
         return overlaps, retires
 
     @torch.no_grad()
-    def _prefill_keys(
+    def prefill_keys(
         self, images: Sequence[Image.Image | None], questions: Sequence[str]
     ) -> torch.Tensor:
         """(prompts, D) float32 keys from one batched forward pass; nothing fires in it."""
@@ -205,7 +205,7 @@ class BalancEdit:
 
     def neighbours(self, image: Image.Image | None, question: str) -> list[Match]:
         """Every entry as seen from a query, nearest first."""
-        return self._codebook.ranked(self._prefill_keys([image], [question])[0])
+        return self._codebook.ranked(self.prefill_keys([image], [question])[0])
 
     # -- applying ----------------------------------------------------------------------------
 

@@ -58,7 +58,9 @@ def load(
     register()
     folder = convert.ensure(adapter) / convert.MODEL
     with quiet():
-        model: Any = PocketForConditionalGeneration.from_pretrained(folder, dtype=dtype or torch.float32)
+        model: Any = PocketForConditionalGeneration.from_pretrained(
+            folder, dtype=dtype or torch.float32
+        )
         processor = PocketProcessor.from_pretrained(folder)
     return model.to(device).eval(), processor
 
