@@ -9,6 +9,8 @@ Letters: T = prompt tokens, A = answer tokens with the end token, O and D = the 
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -57,10 +59,17 @@ def answer_loss(
 ) -> torch.Tensor:
     """Mean cross-entropy of the answer's tokens, nats. `inputs`: prompt and answer together, as
     `with_answer` makes them, one row."""
-    logits = model(**inputs, use_cache=False).logits
     n = len(answer)
+    keep = {"logits_to_keep": n + 1} if _keeps_logits(type(model)) else {}
+    logits = model(**inputs, **keep, use_cache=False).logits
     targets = torch.tensor(list(answer), device=logits.device)
     return F.cross_entropy(logits[0, -n - 1 : -1].float(), targets)
+
+
+@functools.cache
+def _keeps_logits(kind: type[nn.Module]) -> bool:
+    """Whether a model's forward can skip the output head where nothing is scored."""
+    return "logits_to_keep" in inspect.signature(kind.forward).parameters
 
 
 def finetune(

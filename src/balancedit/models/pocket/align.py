@@ -22,7 +22,8 @@ from balancedit.models.pocket.modeling import PocketProjector
 from balancedit.models.pocket.questions import answer
 from balancedit.models.pocket.scenes import Scene
 
-EPOCHS, BATCH, LEARNING_RATE, TEMPERATURE = 10, 256, 1.5e-3, 0.05
+EPOCHS, BATCH, LEARNING_RATE, TEMPERATURE = 14, 256, 1.5e-3, 0.05
+CELLS_EVERY = 4  # one row in four trains the cells, which are easy
 NAME_SLOTS = 3
 BLACK_EVERY = 32  # one black picture to so many renderings
 PADDING = "."  # fills the name's slots after its last piece
@@ -48,6 +49,13 @@ def slots(scene: Scene, tokenizer: Any) -> list[int]:
     return name + [pieces(answer(scene, k))[0] for k in ("group", "background", "count")]
 
 
+def word_ids(shown: list[Scene], black: Scene, tokenizer: Any) -> Tensor:
+    """(W,) sorted ids of the tokens that some slot of some scene stands for."""
+    scenes = {(s.thing, s.background, s.count): s for s in shown}
+    ids = {i for scene in [*scenes.values(), black] for i in slots(scene, tokenizer)}
+    return torch.tensor(sorted(ids))
+
+
 def align(
     projector: PocketProjector,
     features: Tensor,
@@ -67,11 +75,12 @@ def align(
         known.setdefault((scene.thing, scene.background, scene.count), slots(scene, tokenizer))
     wanted = torch.tensor([known[s.thing, s.background, s.count] for s in shown])
     wanted_black = torch.tensor(slots(black[1], tokenizer))
-    choices = [torch.cat([wanted[:, i], wanted_black[i : i + 1]]).unique() for i in range(6)]
+    choices = word_ids(shown, black[1], tokenizer)
     norm = float(embedding.norm(dim=-1).mean())
-    optimiser = torch.optim.AdamW(projector.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
+    optimiser = torch.optim.AdamW(projector.parameters(), lr=LEARNING_RATE, weight_decay=0.05)
     batches = max(1, len(shown) // BATCH)
     log = []
+    projector.train()
     for epoch in range(EPOCHS):
         order, total, right = torch.randperm(len(shown)), 0.0, 0.0
         for number in range(batches):
@@ -82,7 +91,10 @@ def align(
             share = (epoch * batches + number) / (EPOCHS * batches)
             for group in optimiser.param_groups:
                 group["lr"] = LEARNING_RATE * (0.5 + 0.5 * math.cos(math.pi * share))
-            loss, hit = _loss(projector(rows), targets, choices, embedding, norm)
+            loss, hit = _summary_loss(projector.aims(rows), targets, choices, embedding)
+            loss = loss + _cell_loss(
+                projector.cells(rows[::CELLS_EVERY]), targets[::CELLS_EVERY], embedding, norm
+            )
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -90,25 +102,24 @@ def align(
             right += hit
         log.append({"loss": round(total / batches, 4), "slots_right": round(right / batches, 4)})
         advance(log[-1]["loss"])
+    projector.eval()
     return log
 
 
-def _loss(
-    tokens: Tensor, targets: Tensor, choices: list[Tensor], embedding: Tensor, norm: float
+def _summary_loss(
+    aims: Tensor, targets: Tensor, choices: Tensor, embedding: Tensor
 ) -> tuple[Tensor, float]:
-    """tokens: (B, N, D), targets: (B, S) token ids -> loss and share of slots nearest their
-    word."""
-    loss, right = tokens.new_zeros(()), 0.0
-    for slot, ids in enumerate(choices):
-        words = embedding[ids]
-        centre = words.mean(0)
-        said = F.normalize(tokens[:, slot] - centre, dim=-1)
-        logits = said @ F.normalize(words - centre, dim=-1).T / TEMPERATURE
-        place = torch.searchsorted(ids, targets[:, slot].contiguous())
-        loss = loss + F.cross_entropy(logits, place)
-        loss = loss + (tokens[:, slot] - words[place]).pow(2).sum(-1).mean() / norm**2
-        right += (logits.argmax(1) == place).float().mean().item() / len(choices)
-    cells = tokens[:, len(choices) :]
+    """aims: (B, S, D), targets: (B, S) token ids, choices: (W,) -> loss, and the share of slots
+    nearest their word."""
+    words = F.normalize(embedding[choices], dim=-1)
+    logits = F.normalize(aims, dim=-1) @ words.T / TEMPERATURE  # (B, S, W)
+    place = torch.searchsorted(choices, targets.contiguous())
+    right = (logits.argmax(-1) == place).float().mean().item()
+    return F.cross_entropy(logits.flatten(0, 1), place.flatten()), right
+
+
+def _cell_loss(cells: Tensor, targets: Tensor, embedding: Tensor, norm: float) -> Tensor:
+    """cells: (B, G·G, D), targets: (B, S) token ids; `norm`: a word's usual length."""
     name = F.normalize(embedding[targets[:, :NAME_SLOTS]].mean(1), dim=-1)
-    loss = loss + 1 - (F.normalize(cells.mean(1), dim=-1) * name).sum(-1).mean()
-    return loss + (cells.norm(dim=-1) / norm - 1).pow(2).mean(), right
+    away = 1 - (F.normalize(cells.mean(1), dim=-1) * name).sum(-1).mean()
+    return away + (cells.norm(dim=-1) / norm - 1).pow(2).mean()

@@ -11,8 +11,10 @@ class PocketConfig(PreTrainedConfig):
     """A frozen EfficientNet-Lite0, a projector and a Llama-type language model.
 
     grid: G, the picture is cut into G × G cells, an image token each. summary_tokens: image tokens
-    about the whole picture, before those. projector_size: width of the projector's hidden layer.
-    image_token_id: placeholder in `input_ids`, outside the language model's vocabulary.
+    about
+    the whole picture, before those. summary_words: words a summary token can be. projector_size:
+    width of the projector's hidden layer. image_token_id: placeholder in `input_ids`, outside the
+    language model's vocabulary.
     """
 
     model_type = "balancedit_pocket"
@@ -24,6 +26,7 @@ class PocketConfig(PreTrainedConfig):
         grid: int = 3,
         projector_size: int = 768,
         summary_tokens: int = 6,
+        summary_words: int = 1,
         image_token_id: int = 49152,
         **kwargs: Any,
     ) -> None:
@@ -33,6 +36,7 @@ class PocketConfig(PreTrainedConfig):
         self.grid = grid
         self.projector_size = projector_size
         self.summary_tokens = summary_tokens
+        self.summary_words = summary_words
         self.image_token_id = image_token_id
         kwargs.setdefault("tie_word_embeddings", True)
         super().__init__(**kwargs)

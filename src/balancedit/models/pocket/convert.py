@@ -92,6 +92,7 @@ def build(path: Path) -> tuple[PocketForConditionalGeneration, PocketProcessor, 
     config = PocketConfig(
         text_config=plain.config.to_dict(),
         projector_size=len(projector["linear_1.bias"]),
+        summary_words=len(projector["words"]),
         image_token_id=tokenizer.convert_tokens_to_ids(IMAGE_TOKEN),
     )
     model = PocketForConditionalGeneration(config).eval()

@@ -23,7 +23,11 @@ from balancedit.models.pocket.questions import (
 )
 from balancedit.models.pocket.scenes import Scene
 
-KIND_WEIGHTS = (0.42, 0.16, 0.16, 0.16, 0.10)  # in the order of KINDS
+#: Shares of the kinds, in the order of KINDS: even at first, then mostly names, of which there are
+#: hundreds, and yes or no, which takes longest.
+KIND_WEIGHTS = (0.42, 0.16, 0.16, 0.16, 0.10)
+LATE_WEIGHTS = (0.62, 0.06, 0.05, 0.10, 0.17)
+LATE_FROM = 50  # step
 BLACK_SHARE = 0.02  # of the image rows show a plain black picture
 BLACK = -1  # its rendering number
 
@@ -36,11 +40,12 @@ class Row(NamedTuple):
     answer: str
 
 
-def image_rows(shown: list[Scene], count: int, chance: Random) -> list[Row]:
+def image_rows(shown: list[Scene], count: int, step: int, chance: Random) -> list[Row]:
     """Questions of all kinds about random renderings."""
+    weights = KIND_WEIGHTS if step < LATE_FROM else LATE_WEIGHTS
     rows = []
     for _ in range(count):
-        kind = chance.choices(KINDS, KIND_WEIGHTS)[0]
+        kind = chance.choices(KINDS, weights)[0]
         if chance.random() < BLACK_SHARE:
             rows.append(Row(BLACK, *ask(_black(kind, chance), kind, chance)))
         else:

@@ -76,7 +76,7 @@ class Asker:
         loaded: tuple[Any, Any] = pocket.load(adapter=adapter)
         self.model, processor = loaded
         self.load_seconds = time.perf_counter() - started
-        self._prompter = Prompter(processor)
+        self._prompter, self.tokenizer = Prompter(processor), processor.tokenizer
 
     @torch.no_grad()
     def __call__(self, pictures: list[Image.Image], questions: list[str]) -> list[str]:

@@ -94,7 +94,7 @@ class Trainer:
         for group, rate in zip(self._optimiser.param_groups, LEARNING_RATES, strict=True):
             group["lr"] = rate * share
         everyone = IMAGE_ROWS + FACT_ROWS
-        images = curriculum.image_rows(self._shown, IMAGE_ROWS, chance)
+        images = curriculum.image_rows(self._shown, IMAGE_ROWS, step, chance)
         facts = curriculum.fact_rows(self._shown, FACT_ROWS, chance)
         self._optimiser.zero_grad()
         loss = self._loss(images)

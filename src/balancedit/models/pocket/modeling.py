@@ -17,18 +17,22 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutpu
 from balancedit.models.pocket.configuration import PocketConfig
 from balancedit.models.pocket.efficientnet import PocketVisionTower
 
-CELL_DIGEST, SUMMARY_SIZE = 96, 256  # hidden widths of the projector's way to the summary
+SUMMARY_SIZE, AIM_SIZE = 1024, 128  # widths on the projector's way to the summary
+SHARPNESS = 0.04  # temperature of the choice among words
 
 
 class PocketProjector(nn.Module):
     """Features of a picture's cells to embeddings: `summary_tokens` about the whole, then the
     cells.
 
-    Features are standardised by `mean` and `std`, measured in training and kept as buffers.
+    Features are standardised by `mean` and `std`, measured in training and kept as buffers. A
+    summary token is a mixture of word embeddings, all but one of them faint: the language model
+    reads it as a word.
     """
 
     mean: Tensor  # (F,)
     std: Tensor  # (F,)
+    words: Tensor  # (W, D), embeddings of the words a summary token can be
 
     def __init__(self, config: PocketConfig) -> None:
         super().__init__()
@@ -40,17 +44,39 @@ class PocketProjector(nn.Module):
         self.linear_1 = nn.Linear(features, config.projector_size)
         self.linear_2 = nn.Linear(config.projector_size, width)
         self.position = nn.Parameter(torch.zeros(cells, width))
-        self.reduce = nn.Linear(config.projector_size, CELL_DIGEST)
-        self.mix = nn.Linear(cells * CELL_DIGEST, SUMMARY_SIZE)
-        self.summarise = nn.Linear(SUMMARY_SIZE, config.summary_tokens * width)
+        self.summary = nn.Sequential(
+            nn.Dropout(0.1),
+            nn.Linear(2 * features, SUMMARY_SIZE),
+            nn.GELU(),
+            nn.Dropout(0.3),
+            nn.Linear(SUMMARY_SIZE, config.summary_tokens * AIM_SIZE),
+        )
+        self.aim = nn.Linear(AIM_SIZE, width)
+        self.register_buffer("words", torch.zeros(config.summary_words, width))
 
     def forward(self, features: Tensor) -> Tensor:
         """features: (P, G·G, F) -> (P, N, D)."""
-        hidden = F.gelu(self.linear_1((features - self.mean) / self.std))
-        cells = self.linear_2(hidden) + self.position
-        whole = F.gelu(self.mix(F.gelu(self.reduce(hidden)).flatten(1)))
-        summary = self.summarise(whole).view(len(cells), self.summary_tokens, -1)
-        return torch.cat([summary, cells], dim=1)
+        words = self.soft_words(self.aims(features))
+        return torch.cat([words, self.cells(features)], dim=1)
+
+    def cells(self, features: Tensor) -> Tensor:
+        """(P, G·G, F) -> (P, G·G, D), a token for each cell."""
+        standard = (features - self.mean) / self.std
+        return self.linear_2(F.gelu(self.linear_1(standard))) + self.position
+
+    def aims(self, features: Tensor) -> Tensor:
+        """(P, G·G, F) -> (P, S, D), the direction of the word each summary token aims at.
+
+        From the cells' mean and maximum, so that it matters little where a thing stands.
+        """
+        standard = (features - self.mean) / self.std
+        pooled = torch.cat([standard.mean(1), standard.amax(1)], dim=-1)
+        return self.aim(self.summary(pooled).view(len(features), self.summary_tokens, AIM_SIZE))
+
+    def soft_words(self, aims: Tensor) -> Tensor:
+        """(P, S, D) -> (P, S, D): a mixture of `words`, sharply peaked at the one aimed at."""
+        likeness = F.normalize(aims, dim=-1) @ F.normalize(self.words, dim=-1).T
+        return (likeness / SHARPNESS).softmax(dim=-1) @ self.words
 
 
 class PocketPreTrainedModel(PreTrainedModel):

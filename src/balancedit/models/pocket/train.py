@@ -26,7 +26,7 @@ from balancedit.models.pocket.curriculum import TEXT_PROMPTS
 from balancedit.models.pocket.efficientnet import PocketVisionTower
 from balancedit.models.pocket.modeling import PocketProjector
 
-SEED, ROUNDS, STEPS = 0, 8, 240
+SEED, ROUNDS, STEPS = 0, 8, 90
 
 
 def train(
@@ -52,7 +52,11 @@ def train(
         language_model, tokenizer = sources.language_model(), sources.tokenizer()
         texts = _texts(language_model, tokenizer, out / "texts.json")
         torch.manual_seed(SEED)
-        projector = PocketProjector(PocketConfig(text_config=language_model.config.to_dict()))
+        words = align.word_ids(shown, scenes.black(), tokenizer)
+        projector = PocketProjector(
+            PocketConfig(text_config=language_model.config.to_dict(), summary_words=len(words))
+        )
+        projector.words.copy_(language_model.get_input_embeddings().weight.detach()[words])
         aligned = _aligned(
             projector, shown_features, shown, black, language_model, tokenizer, out, progress
         )
