@@ -9,7 +9,6 @@ Letters: T = prompt tokens, A = answer tokens with the end token, O and D = the 
 
 from __future__ import annotations
 
-import functools
 import inspect
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -66,7 +65,6 @@ def answer_loss(
     return F.cross_entropy(logits[0, -n - 1 : -1].float(), targets)
 
 
-@functools.cache
 def _keeps_logits(kind: type[nn.Module]) -> bool:
     """Whether a model's forward can skip the output head where nothing is scored."""
     return "logits_to_keep" in inspect.signature(kind.forward).parameters

@@ -26,7 +26,7 @@ from balancedit.models.pocket.curriculum import TEXT_PROMPTS
 from balancedit.models.pocket.efficientnet import PocketVisionTower
 from balancedit.models.pocket.modeling import PocketProjector
 
-SEED, ROUNDS, STEPS = 0, 8, 90
+SEED, ROUNDS, STEPS = 0, 8, 150
 
 
 def train(
@@ -49,7 +49,8 @@ def train(
         features.ensure(out / "features", tower, styles, rounds, progress)
         shown_features, shown = features.load(out / "features", styles, rounds)
         black = features.encode(tower, [scenes.black()])[0]
-        language_model, tokenizer = sources.language_model(), sources.tokenizer()
+        language_model: Any = sources.language_model()
+        tokenizer = sources.tokenizer()
         texts = _texts(language_model, tokenizer, out / "texts.json")
         torch.manual_seed(SEED)
         words = align.word_ids(shown, scenes.black(), tokenizer)
