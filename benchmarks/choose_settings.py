@@ -81,13 +81,14 @@ def learn(editor: Editor, chosen: list[Case]) -> float:
 
 def run(
     n: Annotated[int, typer.Option(help="Edits to measure α with.")] = 60,
-    edits: Annotated[int, typer.Option(help="Edits to learn at each step size.")] = 6,
+    edits: Annotated[int, typer.Option(help="Edits to learn at each step size; 0: none.")] = 6,
+    keys: Annotated[str, typer.Option(help="Keys to measure, separated by commas.")] = "mean,last",
     out: Annotated[Path | None, typer.Option(help="Write the tables as JSON.")] = None,
 ) -> None:
     """Print both tables."""
     console, kept = Console(), {}
     chosen = cases("edit-train", n, "settings")
-    for key in ("mean", "last"):
+    for key in keys.split(","):
         editor = Editor.load("pocket", preset="paper", key=key)
         for distance in DISTANCES:
             measured = distances(editor, chosen, distance)
@@ -98,7 +99,7 @@ def run(
                 table.add_row(str(alpha), *(f"{row[m]:.1f}" for m in (*REACH, *KEEP, "HM")))
             console.print(table)
     table = Table("step size", "Acc", title=f"learned, {edits} edits, 50 steps, percent")
-    for lr in (1e-4, 3e-4, 1e-3, 3e-3):
+    for lr in (1e-4, 3e-4, 1e-3, 3e-3) if edits else ():
         editor = Editor.load("pocket", preset="paper", lr=lr)
         kept[f"lr {lr:g}"] = {"Acc": round(learn(editor, chosen[:edits]), 1)}
         table.add_row(f"{lr:g}", f"{kept[f'lr {lr:g}']['Acc']:.1f}")
