@@ -39,7 +39,7 @@ class BalancEditConfig:
 
     key: Literal["mean", "last"] = "last"  # mean over the prompt (paper), or its last token
     distance: Literal["euclidean", "cosine"] = "euclidean"
-    alpha: float = 0.2  # α: weight of the positive distance (paper, Eq. 10)
+    alpha: float = 0.4  # α: weight of the positive distance (paper, Eq. 10)
     degenerate: Literal["keep", "shrink"] = "shrink"  # radius where d_pos >= d_neg (scope.py)
     positives: int = 1  # rephrased questions the positive distance is averaged over
     negative: Literal["black", "white"] = "black"  # picture of the negative sample (paper, Table 7)
