@@ -30,7 +30,9 @@ TEXT = LlamaConfig(
 def projector() -> PocketProjector:
     """A small projector with random weights."""
     torch.manual_seed(3)
-    return PocketProjector(PocketConfig(text_config=TEXT, projector_size=6))
+    made = PocketProjector(PocketConfig(text_config=TEXT, projector_size=6, summary_words=5))
+    made.words.normal_()
+    return made
 
 
 def trainer(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> lora.Trainer:

@@ -52,7 +52,7 @@ class Trainer:
             r=adapter.RANK, lora_alpha=int(adapter.SCALE * adapter.RANK), target_modules=TARGETS
         )
         self._lm: Any = get_peft_model(language_model, settings)
-        self._tokenizer, self.projector = tokenizer, projector
+        self._tokenizer, self.projector = tokenizer, projector.eval()  # no dropout in this stage
         self._features, self._black, self._shown, self._texts = features, black, shown, texts
         with torch.no_grad():
             self._image_tokens = self.projector(black[None].float()).shape[1]
