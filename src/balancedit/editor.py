@@ -12,7 +12,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, overload
@@ -335,14 +335,11 @@ class Editor:
         follows is the answer, which neither key nor routing may see. None: the whole row, or what
         stands before the labels when `inputs` has them.
         """
-        prompts = (
-            self._method.prompt_lengths(prompt_lengths) if prompt_lengths is not None else None
-        )
-        with self._lock, self.attached():
-            if prompts is None:
-                return self._loaded.model(**inputs)
-            with prompts:
-                return self._loaded.model(**inputs)
+        prompts: AbstractContextManager[None] = nullcontext()
+        if prompt_lengths is not None:
+            prompts = self._method.prompt_lengths(prompt_lengths)
+        with self.attached(), prompts:
+            return self._loaded.model(**inputs)
 
     # -- inside ------------------------------------------------------------------------------
 

@@ -73,12 +73,9 @@ def _generate_batch(
             max_new_tokens=max_new_tokens,
             pad_token_id=_pad(loaded),
         )
-    out = out.cpu()
-    if out.shape[1] >= prompt.shape[1] and torch.equal(out[:, : prompt.shape[1]], prompt):
-        out = out[:, prompt.shape[1] :]  # most models repeat the prompt, some give the answer only
     per_row = max(1, len(trace.rows) // len(rows))  # a beam search routes every beam
     decisions = trace.rows[::per_row] or [Decision()] * len(rows)
-    texts = loaded.prompter.decode(out)
+    texts = loaded.prompter.answers(out, prompt)
     return [GeneratedAnswer(t, d) for t, d in zip(texts, decisions, strict=True)]
 
 

@@ -81,6 +81,16 @@ class Prompter:
         texts = self.tokenizer.batch_decode(generated, skip_special_tokens=True)
         return [t.strip() for t in texts]
 
+    def answers(self, out: torch.Tensor, prompt: torch.Tensor) -> list[str]:
+        """What `generate` gave, (B, tokens), for prompt ids (B, T) -> the answers' texts.
+
+        Most models repeat the prompt before the answer, some give the answer only.
+        """
+        out, prompt = out.cpu(), prompt.cpu()
+        if out.shape[1] >= prompt.shape[1] and torch.equal(out[:, : prompt.shape[1]], prompt):
+            out = out[:, prompt.shape[1] :]
+        return self.decode(out)
+
     def _from_chat(
         self, images: Sequence[Image.Image | None], questions: Sequence[str]
     ) -> Mapping[str, Any]:

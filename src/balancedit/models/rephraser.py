@@ -33,10 +33,7 @@ def backbone_rephraser(model: nn.Module, prompter: Prompter) -> Rephraser:
             out = generator.generate(**inputs, do_sample=False, max_new_tokens=40 * n)
         except (ValueError, RuntimeError, TypeError, KeyError, AttributeError):
             return []  # some models take no prompt without a picture; the rules stand in
-        prompt = inputs["input_ids"]
-        if out.shape[1] >= prompt.shape[1] and torch.equal(out[:, : prompt.shape[1]], prompt):
-            out = out[:, prompt.shape[1] :]
-        return listed(prompter.decode(out)[0])
+        return listed(prompter.answers(out, inputs["input_ids"])[0])
 
     return rephraser
 
