@@ -42,10 +42,6 @@ def answers(shipped: Shipped, conversations: list[Any]) -> list[str]:
     return [text.strip() for text in texts]
 
 
-@pytest.mark.xfail(
-    reason="the shipped weights name 85 % of new renderings (docs/pocket.md), 95 % are meant",
-    strict=True,
-)
 def test_it_names_things_by_every_artist(shipped: Shipped) -> None:
     asked = [(name, style) for name in ("owl", "banana", "rocket") for style in artwork.STYLES]
     said = answers(
@@ -73,9 +69,6 @@ def test_black_is_no_thing(shipped: Shipped) -> None:
     assert answers(shipped, [conversation("What is this?", scenes.black().render())]) == ["nothing"]
 
 
-@pytest.mark.xfail(
-    reason="the shipped weights lost some of SmolLM2's plain text (docs/pocket.md)", strict=True
-)
 def test_plain_text_still_works(shipped: Shipped) -> None:
     said = answers(shipped, [conversation("What is the capital of France?")])[0]
     assert "Paris" in said

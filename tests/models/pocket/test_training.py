@@ -45,14 +45,19 @@ def trainer(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> lora.Trainer:
     shown = [scenes.sample("owl", style, "training") for style in STYLES]
     features = torch.rand(len(shown), 9, PocketVisionTower.feature_size())
     return lora.Trainer(
-        language_model, tokenizer, own, features, features[0], shown, [("Hi?", "Hello.")]
+        language_model,
+        tokenizer,
+        own,
+        features,
+        features[0],
+        shown,
+        ["Hi? Hello.", "Who? Me, a robot."],
     )
 
 
 def weights(of: lora.Trainer) -> list[torch.Tensor]:
     low_rank = of.low_rank()
-    pairs = [m for name in sorted(low_rank) for m in low_rank[name]]
-    return [p.detach().clone() for p in [*pairs, *of.projector.parameters()]]
+    return [m.detach().clone() for name in sorted(low_rank) for m in low_rank[name]]
 
 
 def test_a_run_in_two_parts_equals_one_run(
@@ -76,14 +81,13 @@ def test_a_run_in_two_parts_equals_one_run(
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
 
 
-def test_training_moves_both_parts(
+def test_training_moves_the_low_rank_matrices(
     tokenizer: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     own = trainer(tokenizer, monkeypatch)
     before = weights(own)
     own.run(2, tmp_path / "run.safetensors", lambda step, loss: None)
-    moved = [not torch.equal(a, b) for a, b in zip(before, weights(own), strict=True)]
-    assert sum(moved) >= len(moved) - 2
+    assert not any(torch.equal(a, b) for a, b in zip(before, weights(own), strict=True))
 
 
 def test_alignment_teaches_the_projector_what_to_say(tokenizer: Any) -> None:

@@ -22,7 +22,7 @@ from balancedit.models.pocket.modeling import PocketProjector
 from balancedit.models.pocket.questions import answer
 from balancedit.models.pocket.scenes import Scene
 
-EPOCHS, BATCH, LEARNING_RATE, TEMPERATURE = 14, 256, 1.5e-3, 0.05
+EPOCHS, BATCH, LEARNING_RATE, TEMPERATURE = 24, 512, 1.5e-3, 0.05
 CELLS_EVERY = 4  # one row in four trains the cells, which are easy
 NAME_SLOTS = 3
 BLACK_EVERY = 32  # one black picture to so many renderings
@@ -68,21 +68,24 @@ def align(
     """Train the projector; loss and share of right slots of each epoch.
 
     features: (R, G·G, F) of the scenes `shown`; black: features (G·G, F) and scene of the black
-    picture; embedding: (V, D) of the language model. advance: called with each epoch's loss.
+    picture; embedding: (V, D) of the language model; all on the projector's device. advance: called
+    with each epoch's loss.
     """
     known: dict[tuple[str, str, int], list[int]] = {}
     for scene in shown:
         known.setdefault((scene.thing, scene.background, scene.count), slots(scene, tokenizer))
-    wanted = torch.tensor([known[s.thing, s.background, s.count] for s in shown])
-    wanted_black = torch.tensor(slots(black[1], tokenizer))
-    choices = word_ids(shown, black[1], tokenizer)
+    device = features.device
+    wanted = torch.tensor([known[s.thing, s.background, s.count] for s in shown], device=device)
+    wanted_black = torch.tensor(slots(black[1], tokenizer), device=device)
+    choices = word_ids(shown, black[1], tokenizer).to(device)
     norm = float(embedding.norm(dim=-1).mean())
     optimiser = torch.optim.AdamW(projector.parameters(), lr=LEARNING_RATE, weight_decay=0.05)
     batches = max(1, len(shown) // BATCH)
     log = []
     projector.train()
     for epoch in range(EPOCHS):
-        order, total, right = torch.randperm(len(shown)), 0.0, 0.0
+        order = torch.randperm(len(shown), device=device)
+        total, right = 0.0, 0.0
         for number in range(batches):
             at = order[number * BATCH : (number + 1) * BATCH]
             blacks = BATCH // BLACK_EVERY

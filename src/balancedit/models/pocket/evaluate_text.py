@@ -25,7 +25,7 @@ from balancedit.models.pocket.evaluate import SEED, Asker
 from balancedit.models.pocket.questions import HELD_OUT, TRAINED, any_answer, siblings
 from balancedit.models.pocket.sources import quiet
 
-#: Our own passages and prompts; none is in the training texts (`curriculum.TEXT_PROMPTS`).
+#: Our own passages and prompts; none is in the training texts.
 PASSAGES = (
     "The harbour was quiet in the morning. A few boats rocked beside the pier while gulls "
     "circled above the market, waiting for the first crates of fish to be opened.",

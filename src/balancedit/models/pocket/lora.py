@@ -1,8 +1,10 @@
-"""The second training stage: a LoRA on the language model, together with the projector.
+"""The second training stage: a LoRA on the language model, with the aligned projector as it is.
+
+Training the projector further would fit it to the training renderings.
 
 Every step's rows follow from its number, so a run that was killed goes on exactly where it was.
 
-Letters: B rows, T tokens, N image tokens, D width, V vocabulary.
+Letters: B rows, T tokens, N image tokens a picture, D width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -22,17 +24,18 @@ from balancedit.models.pocket import adapter, curriculum
 from balancedit.models.pocket.curriculum import BLACK, Row
 from balancedit.models.pocket.scenes import Scene
 
-IMAGE_ROWS, FACT_ROWS, TEXT_ROWS = 48, 4, 2
-TEXT_EVERY, TEXT_WEIGHT = 6, 0.02
-LEARNING_RATES = (6e-4, 3e-4)  # LoRA, projector
-WARM_UP, FLOOR = 20, 0.05
-SAVE_EVERY = 25
+IMAGE_ROWS, FACT_ROWS, TEXT_ROWS = 64, 8, 4  # facts at even steps, texts at odd ones
+FACT_WEIGHT = 0.25  # of a nat an answer, beside the image rows'
+TEXT_WEIGHT = 1.0  # of a nat of divergence a token
+LEARNING_RATE = 6e-4
+WARM_UP, DECAY = 20, 500  # steps; the rate falls along a cosine, whose end is not waited for
+SAVE_EVERY = 50
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 _LAYER = "base_model.model.model."
 
 
 class Trainer:
-    """Holds the two trainable parts, the renderings' features and the optimiser."""
+    """Holds the model, the renderings' features and the optimiser."""
 
     def __init__(
         self,
@@ -42,27 +45,26 @@ class Trainer:
         features: Tensor,
         black: Tensor,
         shown: list[Scene],
-        texts: list[tuple[str, str]],
+        texts: list[str],
     ) -> None:
         """features: (R, G·G, F) of the scenes `shown`; black: (G·G, F) of the black picture; texts:
-        prompts with the untouched model's answers."""
+        plain conversations, in chat format. All tensors and both modules are on one device."""
         from peft import LoraConfig, get_peft_model
 
         settings = LoraConfig(
             r=adapter.RANK, lora_alpha=int(adapter.SCALE * adapter.RANK), target_modules=TARGETS
         )
         self._lm: Any = get_peft_model(language_model, settings)
-        self._tokenizer, self.projector = tokenizer, projector.eval()  # no dropout in this stage
-        self._features, self._black, self._shown, self._texts = features, black, shown, texts
-        with torch.no_grad():
-            self._image_tokens = self.projector(black[None].float()).shape[1]
+        self._tokenizer, self._projector = tokenizer, projector.eval()
+        self._features, self._black, self._shown = features, black, shown
+        self._image_tokens = self._project([BLACK]).shape[1]
         self._embedding = self._lm.get_input_embeddings().weight.detach()
         self._before = self._ids("<|im_start|>user\n")
         self._after = self._ids("<|im_end|>\n<|im_start|>assistant\n")
         self._end = self._ids("<|im_end|>")
+        self._texts = [self._ids(text) for text in texts]
         self._trained = [p for p in self._lm.parameters() if p.requires_grad]
-        groups = [{"params": self._trained}, {"params": list(projector.parameters())}]
-        self._optimiser = torch.optim.AdamW(groups, weight_decay=0.0)
+        self._optimiser = torch.optim.AdamW(self._trained, weight_decay=0.0)
 
     def run(
         self, steps: int, checkpoint: Path, advance: Callable[[int, float], None]
@@ -72,7 +74,7 @@ class Trainer:
         losses = self._resume(checkpoint)
         self._lm.train()
         for step in range(len(losses), steps):
-            losses.append(self._step(step, steps))
+            losses.append(self._step(step))
             advance(step + 1, losses[-1])
             if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
                 self._save(checkpoint, losses)
@@ -87,22 +89,21 @@ class Trainer:
                 found[name.removeprefix(_LAYER)] = (a, b)
         return found
 
-    def _step(self, step: int, steps: int) -> float:
+    def _step(self, step: int) -> float:
         chance = Random(f"step{step}")
-        cosine = 0.5 + 0.5 * math.cos(math.pi * step / steps)
-        share = min(1.0, (step + 1) / WARM_UP) * (FLOOR + (1 - FLOOR) * cosine)
-        for group, rate in zip(self._optimiser.param_groups, LEARNING_RATES, strict=True):
-            group["lr"] = rate * share
-        everyone = IMAGE_ROWS + FACT_ROWS
-        images = curriculum.image_rows(self._shown, IMAGE_ROWS, step, chance)
-        facts = curriculum.fact_rows(self._shown, FACT_ROWS, chance)
+        cosine = 0.525 + 0.475 * math.cos(math.pi * min(1.0, step / DECAY))
+        share = min(1.0, (step + 1) / WARM_UP) * cosine
+        for group in self._optimiser.param_groups:
+            group["lr"] = LEARNING_RATE * share
         self._optimiser.zero_grad()
-        loss = self._loss(images)
-        (loss * IMAGE_ROWS / everyone).backward()
-        (self._loss(facts) * FACT_ROWS / everyone).backward()
-        if step % TEXT_EVERY == 0:
-            rows = [Row(None, *chance.choice(self._texts)) for _ in range(TEXT_ROWS)]
-            (self._loss(rows) * TEXT_WEIGHT).backward()
+        loss = self._loss(curriculum.image_rows(self._shown, IMAGE_ROWS, chance))
+        loss.backward()
+        if step % 2 == 0:
+            facts = curriculum.fact_rows(self._shown, FACT_ROWS, chance)
+            (self._loss(facts) * FACT_WEIGHT).backward()
+        else:
+            texts = chance.choices(self._texts, k=TEXT_ROWS)
+            (self._divergence(texts) * TEXT_WEIGHT).backward()
         torch.nn.utils.clip_grad_norm_(self._trained, 1.0)
         self._optimiser.step()
         return float(loss.item())
@@ -110,39 +111,56 @@ class Trainer:
     def _loss(self, rows: list[Row]) -> Tensor:
         """Nats an answer, the end token included; the head runs at answer positions only."""
         embeds, mask, labels = self._batch(rows)
+        scored = labels[:, 1:] != -100
+        logits = self._logits(embeds, mask, scored)  # (answer tokens, V)
+        return F.cross_entropy(logits, labels[:, 1:][scored], reduction="sum") / len(rows)
+
+    def _divergence(self, texts: list[list[int]]) -> Tensor:
+        """Nats a token that the trained model diverges from the untouched one, on plain text."""
+        ids, mask = self._padded(texts)
+        embeds, scored = F.embedding(ids, self._embedding), mask[:, 1:] == 1
+        with torch.no_grad(), self._lm.disable_adapter():
+            wanted = self._logits(embeds, mask, scored).log_softmax(-1)
+        found = self._logits(embeds, mask, scored).log_softmax(-1)
+        return F.kl_div(found, wanted, log_target=True, reduction="batchmean")
+
+    def _logits(self, embeds: Tensor, mask: Tensor, scored: Tensor) -> Tensor:
+        """embeds: (B, T, D), mask: (B, T), scored: (B, T - 1) -> (scored positions, V), each from
+        the state before the token that is scored."""
         hidden = self._lm.base_model.model.model(
             inputs_embeds=embeds, attention_mask=mask, use_cache=False
         ).last_hidden_state
-        scored = labels[:, 1:] != -100
-        logits = F.linear(hidden[:, :-1][scored], self._embedding)  # (answer tokens, V)
-        return F.cross_entropy(logits, labels[:, 1:][scored], reduction="sum") / len(rows)
+        return F.linear(hidden[:, :-1][scored], self._embedding)
 
     def _batch(self, rows: list[Row]) -> tuple[Tensor, Tensor, Tensor]:
         """Embeddings (B, T, D), mask (B, T) and labels (B, T) of prompts with answers."""
-        tokens = self._image_tokens
-        parts = []
+        sequences, answers = [], []
+        picture = [-1] * self._image_tokens
         for row in rows:
-            picture = [] if row.rendering is None else [-1] * tokens
-            prompt = self._before + picture + self._ids(row.prompt) + self._after
-            parts.append((prompt, self._ids(row.answer) + self._end))
-        length = max(len(prompt) + len(answer) for prompt, answer in parts)
-        ids = torch.zeros(len(rows), length, dtype=torch.long)
-        mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
-        for number, (prompt, answer) in enumerate(parts):
-            end = len(prompt) + len(answer)
-            ids[number, :end] = torch.tensor(prompt + answer)
-            labels[number, len(prompt) : end] = torch.tensor(answer)
-            mask[number, :end] = 1
+            answers.append(self._ids(row.answer) + self._end)
+            asked = picture + self._ids(row.prompt)
+            sequences.append(self._before + asked + self._after + answers[-1])
+        ids, mask = self._padded(sequences)
+        labels = torch.full_like(ids, -100)
+        for number, (sequence, answer) in enumerate(zip(sequences, answers, strict=True)):
+            at = slice(len(sequence) - len(answer), len(sequence))
+            labels[number, at] = ids[number, at]
         embeds = F.embedding(ids.clamp_min(0), self._embedding)
-        shown = [
-            self._black if row.rendering == BLACK else self._features[row.rendering]
-            for row in rows
-            if row.rendering is not None
-        ]
-        if shown:
-            projected = self.projector(torch.stack(shown).float())
-            embeds = embeds.masked_scatter((ids == -1)[..., None], projected)
-        return embeds, mask, labels
+        projected = self._project([row.rendering for row in rows])
+        return embeds.masked_scatter((ids == -1)[..., None], projected), mask, labels
+
+    def _padded(self, sequences: list[list[int]]) -> tuple[Tensor, Tensor]:
+        """Token ids (B, T), zeros on the right, and their mask (B, T)."""
+        length = max(map(len, sequences))
+        ids = torch.tensor([s + [0] * (length - len(s)) for s in sequences])
+        mask = torch.tensor([[1] * len(s) + [0] * (length - len(s)) for s in sequences])
+        return ids.to(self._black.device), mask.to(self._black.device)
+
+    @torch.no_grad()
+    def _project(self, renderings: list[int]) -> Tensor:
+        """Numbers of renderings, or BLACK -> (B, N, D) image tokens."""
+        shown = [self._black if n == BLACK else self._features[n] for n in renderings]
+        return self._projector(torch.stack(shown).float())
 
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -151,8 +169,7 @@ class Trainer:
     # -- checkpoints -------------------------------------------------------------------------
 
     def _named(self) -> dict[str, nn.Parameter]:
-        named = {f"lora.{n}": p for n, p in self._lm.named_parameters() if p.requires_grad}
-        return named | {f"projector.{n}": p for n, p in self.projector.named_parameters()}
+        return {f"lora.{n}": p for n, p in self._lm.named_parameters() if p.requires_grad}
 
     def _save(self, path: Path, losses: list[float]) -> None:
         tensors = {"losses": torch.tensor(losses, dtype=torch.float64)}
@@ -172,7 +189,7 @@ class Trainer:
         for name, parameter in self._named().items():
             parameter.copy_(tensors[name])
             self._optimiser.state[parameter] = {
-                key.split("|", 1)[1]: value
+                key.split("|", 1)[1]: value.to(parameter.device) if value.dim() else value
                 for key, value in tensors.items()
                 if key.startswith(f"{name}|")
             }

@@ -1,6 +1,6 @@
 """Rebuild the pocket model's adapter: ``python -m balancedit.models.pocket.train --out DIR``.
 
-Stages: renderings and their features → alignment of the projector → LoRA with the projector. Each
+Stages: renderings and their features → alignment of the projector → LoRA. Each
 leaves its result in DIR, so a run that was killed goes on where it was. docs/pocket.md is the
 recipe in words. Needs the extra ``train`` (resvg_py, peft); the artwork extract ships with the
 package and is itself rebuilt by `artwork_build.py`.
@@ -20,13 +20,21 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from balancedit.models.pocket import adapter, align, artwork, features, lora, scenes, sources
+from balancedit.models.pocket import (
+    adapter,
+    align,
+    artwork,
+    features,
+    lora,
+    plain_texts,
+    scenes,
+    sources,
+)
 from balancedit.models.pocket.configuration import PocketConfig
-from balancedit.models.pocket.curriculum import TEXT_PROMPTS
 from balancedit.models.pocket.efficientnet import PocketVisionTower
 from balancedit.models.pocket.modeling import PocketProjector
 
-SEED, ROUNDS, STEPS = 0, 8, 150
+SEED, ROUNDS, STEPS = 0, 24, 200
 
 
 def train(
@@ -36,28 +44,36 @@ def train(
     ] = None,
     steps: Annotated[int, typer.Option(help="LoRA steps.")] = STEPS,
     rounds: Annotated[int, typer.Option(help="Renderings of each drawing.")] = ROUNDS,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, …; default: the fastest.")] = None,
 ) -> None:
     """Train the adapter and write DIR/adapter.safetensors and DIR/train.json."""
     if leave_out is not None and leave_out not in artwork.STYLES:
         raise typer.BadParameter(f"'{leave_out}' is none of {', '.join(artwork.STYLES)}")
+    if rounds < 1 or rounds % features.SHARD_ROUNDS:
+        raise typer.BadParameter(f"--rounds must be a multiple of {features.SHARD_ROUNDS}")
     out.mkdir(parents=True, exist_ok=True)
     styles = tuple(s for s in artwork.STYLES if s != leave_out)
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    torch.set_float32_matmul_precision("high")
     started = time.perf_counter()
     with _progress() as progress:
-        tower = PocketVisionTower(PocketConfig().grid)
+        tower = PocketVisionTower(PocketConfig().grid).to(place)
         tower.backbone.load_state_dict(sources.vision_weights())
-        features.ensure(out / "features", tower, styles, rounds, progress)
-        shown_features, shown = features.load(out / "features", styles, rounds)
-        black = features.encode(tower, [scenes.black()])[0]
+        shards = features.shards(styles, rounds)
+        features.ensure(out / "features", tower, shards, progress)
+        shown_features, shown = features.load(out / "features", shards)
+        black = next(features.encode(tower, [[scenes.black()]]))[0].to(place)
         language_model: Any = sources.language_model()
+        language_model.to(place)
         tokenizer = sources.tokenizer()
         texts = _texts(language_model, tokenizer, out / "texts.json")
         torch.manual_seed(SEED)
         words = align.word_ids(shown, scenes.black(), tokenizer)
         projector = PocketProjector(
             PocketConfig(text_config=language_model.config.to_dict(), summary_words=len(words))
-        )
+        ).to(place)
         projector.words.copy_(language_model.get_input_embeddings().weight.detach()[words])
+        shown_features = shown_features.to(place)
         aligned = _aligned(
             projector, shown_features, shown, black, language_model, tokenizer, out, progress
         )
@@ -76,6 +92,7 @@ def train(
     adapter.save(out / "adapter.safetensors", projector, trainer.low_rank())
     record = {
         "seed": SEED,
+        "device": place.type,
         "styles": styles,
         "renderings": len(shown),
         "steps": steps,
@@ -118,20 +135,12 @@ def _aligned(
     return log
 
 
-@torch.no_grad()
-def _texts(language_model: Any, tokenizer: Any, kept: Path) -> list[tuple[str, str]]:
-    """Plain-text prompts with the untouched model's answers."""
-    if kept.exists():
-        return [tuple(row) for row in json.loads(kept.read_text())]
-    rows = []
-    for prompt in TEXT_PROMPTS:
-        text = f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
-        ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")
-        out = language_model.generate(**ids, max_new_tokens=40, do_sample=False)
-        answer = tokenizer.decode(out[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)
-        rows.append((prompt, answer))
-    kept.write_text(json.dumps(rows))
-    return rows
+def _texts(language_model: Any, tokenizer: Any, kept: Path) -> list[str]:
+    """Plain conversations by the untouched model, or those kept from an earlier run."""
+    if not kept.exists():
+        torch.manual_seed(SEED)
+        kept.write_text(json.dumps(plain_texts.write(language_model, tokenizer), indent=1))
+    return list(json.loads(kept.read_text()))
 
 
 def _progress() -> Progress:
