@@ -1,18 +1,19 @@
-"""The edited layer: its output replaced, row by row, by the transformation that fired.
+"""The edited layer: its output replaced, row by row, by what the edit that fired puts there.
 
 Attaching hooks the layer and leaves the module tree alone: the very same `nn.Linear` stays in
 place, so names in the state dict, adapters of other libraries and the model's own wrappers are
 undisturbed, and detaching has nothing to put back. Rows that fire nothing keep the layer's own
 output, bit for bit.
 
-Letters: B = rows, T = tokens, D = the layer's input width, O = its output width.
+Letters: B = rows, R = the rows of them that one edit owns, T = tokens, D = the layer's input width,
+O = its output width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -23,17 +24,59 @@ from balancedit.errors import RoutingError
 from balancedit.routing import Router
 
 
-class EditedLayer:
-    """Transformations beside one linear layer, applied by the router's decision.
+class Transformation(Protocol):
+    """How a method makes the layer's output from an edit's tensor."""
 
-    A transformation is a full (O, D) weight in float32: the layer's own weight, fine-tuned on one
-    fact (paper, Section 3.2). The layer's bias, where it has one, stays as it is.
+    def shape(self, layer: nn.Module) -> tuple[int, ...]:
+        """The shape such a tensor must have."""
+
+    def __call__(
+        self,
+        layer: nn.Module,
+        tensor: torch.Tensor,
+        x: torch.Tensor,
+        y: torch.Tensor,
+        rows: torch.Tensor,
+    ) -> torch.Tensor:
+        """x: (R, T, D) input and y: (R, T, O) output of the layer, rows: (R,) which rows of the
+        batch these are -> (R, T, O) the output instead, with gradients to `tensor`."""
+
+
+class FullWeight:
+    """The edit's tensor is a full (O, D) weight in float32: the layer's own weight, fine-tuned on
+    one fact (paper, Section 3.2). The layer's bias, where it has one, stays as it is."""
+
+    def shape(self, layer: nn.Module) -> tuple[int, ...]:
+        """(O, D)."""
+        weight: torch.Tensor = layer.weight  # type: ignore[assignment]
+        return tuple(weight.shape)
+
+    def __call__(
+        self,
+        layer: nn.Module,
+        tensor: torch.Tensor,
+        x: torch.Tensor,
+        y: torch.Tensor,
+        rows: torch.Tensor,
+    ) -> torch.Tensor:
+        """See `Transformation`; in float32, whatever the model's type."""
+        bias: torch.Tensor | None = layer.bias  # type: ignore[assignment]
+        return F.linear(x.float(), tensor, None if bias is None else bias.float())
+
+
+class EditedLayer:
+    """The edits' tensors beside one linear layer, applied by the router's decision.
+
+    apply: what a tensor does to the output; a full weight unless a method brings its own.
     """
 
-    def __init__(self, layer: nn.Module, router: Router) -> None:
+    def __init__(
+        self, layer: nn.Module, router: Router, apply: Transformation | None = None
+    ) -> None:
         self.layer = layer
         self._router = router
-        self._weights: dict[str, torch.Tensor] = {}
+        self._apply = apply or FullWeight()
+        self._tensors: dict[str, torch.Tensor] = {}
         self._trained: torch.Tensor | None = None
         self._handle: RemovableHandle | None = None
 
@@ -43,20 +86,26 @@ class EditedLayer:
         weight: torch.Tensor = self.layer.weight  # type: ignore[assignment]
         return weight.detach().to(torch.float32, copy=True)
 
-    def weight(self, edit_id: str) -> torch.Tensor:
-        """(O, D) float32 transformation of a held edit."""
-        return self._weights[edit_id]
+    @property
+    def device(self) -> torch.device:
+        """Where the layer is, and the tensors beside it."""
+        weight: torch.Tensor = self.layer.weight  # type: ignore[assignment]
+        return weight.device
 
-    def add(self, edit_id: str, weight: torch.Tensor) -> None:
-        """Hold a transformation; weight: (O, D)."""
-        own: torch.Tensor = self.layer.weight  # type: ignore[assignment]
-        if weight.shape != own.shape:
-            raise ValueError(f"transformation is {tuple(weight.shape)}, layer {tuple(own.shape)}")
-        self._weights[edit_id] = weight.to(own.device, torch.float32)
+    def tensor(self, edit_id: str) -> torch.Tensor:
+        """The float32 tensor of a held edit."""
+        return self._tensors[edit_id]
+
+    def add(self, edit_id: str, tensor: torch.Tensor) -> None:
+        """Hold an edit's tensor. Raises `ValueError` when it does not fit the layer."""
+        shape = self._apply.shape(self.layer)
+        if tuple(tensor.shape) != shape:
+            raise ValueError(f"an edit's tensor is {tuple(tensor.shape)}, the layer takes {shape}")
+        self._tensors[edit_id] = tensor.to(self.device, torch.float32)
 
     def remove(self, edit_id: str) -> None:
-        """Drop a transformation; the others do not change."""
-        del self._weights[edit_id]
+        """Drop an edit's tensor; the others do not change."""
+        del self._tensors[edit_id]
 
     def attach(self) -> None:
         """Start replacing the layer's output where an edit fires."""
@@ -69,10 +118,10 @@ class EditedLayer:
             self._handle = None
 
     @contextmanager
-    def training(self, weight: torch.Tensor) -> Iterator[None]:
-        """Inside the context every row goes through `weight` (O, D), with gradients."""
+    def training(self, tensor: torch.Tensor) -> Iterator[None]:
+        """Inside the context, calls of one row, which goes through `tensor`, with gradients."""
         handle = None if self._handle else self.layer.register_forward_hook(self._output)
-        self._trained = weight
+        self._trained = tensor
         try:
             yield
         finally:
@@ -84,7 +133,10 @@ class EditedLayer:
         """Forward hook. args[0]: (B, T, D) or (B·T, D) input, y: the layer's own output."""
         x: torch.Tensor = args[0]
         if self._trained is not None:
-            return self._apply(x, self._trained).to(y.dtype)
+            xs, ys = x.reshape(1, -1, x.shape[-1]), y.reshape(1, -1, y.shape[-1])
+            at = torch.zeros(1, dtype=torch.long, device=y.device)
+            made = self._apply(layer, self._trained.to(y.device), xs, ys, at)
+            return made.to(y.dtype).reshape(y.shape)
         route = self._router.current()
         if route is None or not route.groups:
             return y
@@ -98,12 +150,6 @@ class EditedLayer:
         ys = y.clone().reshape(rows, -1, y.shape[-1])
         for edit_id, owned in route.groups.items():
             at = torch.tensor(owned, device=y.device)
-            ys[at] = self._apply(xs[at], self._weights[edit_id]).to(y.dtype)
+            tensor = self._tensors[edit_id].to(y.device)
+            ys[at] = self._apply(layer, tensor, xs[at], ys[at], at).to(y.dtype)
         return ys.reshape(y.shape)
-
-    def _apply(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """(..., D) -> (..., O) in float32, whatever the model's type."""
-        bias: torch.Tensor | None = self.layer.bias  # type: ignore[assignment]
-        if x.device != weight.device:
-            weight = weight.to(x.device)
-        return F.linear(x.float(), weight, None if bias is None else bias.float())

@@ -73,17 +73,32 @@ class Editor:
 
         model: "pocket", a hub name, a directory, or a loaded transformers image-text-to-text model
         (give its `processor` too). edits: directory of the edit store; made when missing, None
-        keeps edits in memory. layer: dotted path of the linear layer to edit. prompt: format string
-        for a model without chat template. options: single settings of the method, such as
-        ``key="mean"`` or ``alpha=0.1`` (`balancedit.methods.balancedit.BalancEditConfig`).
+        keeps edits in memory. method: "balancedit", "ft" or "grace" (docs/methods.md). layer:
+        dotted path of the linear layer to edit. prompt: format string for a model without chat
+        template. options: single settings of the method, such as ``key="mean"`` or ``alpha=0.1``
+        (`balancedit.methods.balancedit.BalancEditConfig`, and its like of the other methods).
 
         Raises `ModelLoadError`, `LayerError`, `InputError`, `StoreError`, `StoreMismatchError`.
         """
-        config = configure(method, preset, options)
+        configure(method, preset, options)  # wrong settings are said before the model loads
         loaded = load_model(
             model, processor=processor, layer=layer, prompt=prompt, device=device, dtype=dtype
         )
-        bound = make_method(method, config, loaded)
+        return cls.on(loaded, edits=edits, method=method, preset=preset, **options)
+
+    @classmethod
+    def on(
+        cls,
+        loaded: LoadedModel,
+        *,
+        edits: str | Path | None = None,
+        method: str = "balancedit",
+        preset: str = "recommended",
+        **options: Any,
+    ) -> Editor:
+        """An editor of a model that is loaded already (`models.loading.load_model`); arguments and
+        errors as for `load`. Several editors may share a model, but not be attached at once."""
+        bound = make_method(method, configure(method, preset, options), loaded)
         binding = Binding(loaded.name, loaded.fingerprint(), method, bound.binding())
         store: EditStore = (
             MemoryStore(binding)
@@ -213,8 +228,8 @@ class Editor:
 
         rephrasings: other wordings of the question to measure the radius with; without them the
         model makes its own. negative: "black", "white", or a picture of what the edit must not
-        reach. Raises `InputError`, `ImageError`, `EditFailedError` or `StoreError`; then nothing
-        was kept.
+        reach. Both matter only to a method that measures a radius with them. Raises `InputError`,
+        `ImageError`, `EditFailedError` or `StoreError`; then nothing was kept.
         """
         if image is None:
             raise InputError("an edit needs an image; give the picture the question is about")
@@ -256,6 +271,7 @@ class Editor:
                 for retired in learned.retires:
                     self._method.remove(retired)
                 self._method.add(record, learned.key, learned.tensors)
+                self._method.settle()
                 after = self._generate([(picture, question)])[0]
                 record = with_outcome(record, after.text)
                 return self._store.commit(
@@ -297,6 +313,7 @@ class Editor:
         """Inside the context the raw model answers with the edits in force."""
         with self._lock:
             if not self._attached:
+                self._method.settle()
                 self._method.attach()
             self._attached += 1
             try:
@@ -347,15 +364,19 @@ class Editor:
         """Make the method hold exactly the store's active edits."""
         wanted = [e.id for e in self._store.edits().values() if e.state == "active"]
         held = set(self._method.active())
-        for gone in held - set(wanted):
-            self._method.remove(gone)
         missing = [i for i in wanted if i not in held]
+        if missing and self._method.sequential:  # what comes after it is added again behind it
+            missing = wanted[wanted.index(missing[0]) :]
+        for gone in held - (set(wanted) - set(missing)):
+            self._method.remove(gone)
         if missing:
             good, damaged = self._store.load(missing)
             for entry in good:
                 self._method.add(entry.edit, entry.key, entry.tensors)
             self._damaged |= {d.id: d for d in damaged}
         self._damaged = {i: d for i, d in self._damaged.items() if i in wanted}
+        if self._attached:
+            self._method.settle()
 
     def _generate(
         self,
@@ -378,6 +399,8 @@ class Editor:
     ) -> tuple[tuple[str, ...], PositiveSource]:
         if isinstance(given, str):
             given = [given]
+        if not self._method.positives:
+            return (), "none"
         if given:
             texts = [check_question(g) for g in given]
             new = [t for t in dict.fromkeys(texts) if not same_text(t, question)]
@@ -390,7 +413,11 @@ class Editor:
         with self._method.bypass():
             return rephrase(question, self._method.positives, self._loaded.rephraser)
 
-    def _negative(self, negative: Source | None, size: tuple[int, int]) -> tuple[Image.Image, str]:
+    def _negative(
+        self, negative: Source | None, size: tuple[int, int]
+    ) -> tuple[Image.Image | None, str]:
+        if self._method.negative is None:
+            return None, "none"
         choice = negative if negative is not None else self._method.negative
         if isinstance(choice, str) and choice in ("black", "white"):
             return solid(size, choice), choice

@@ -51,6 +51,10 @@ class StoreMismatchError(StoreError):
     """An edit store made for another model, layer, method, key or distance."""
 
 
+class ResultsError(BalanceditError):
+    """Benchmark results that cannot be read, written or continued."""
+
+
 def nearest_names(name: str, known: Iterable[str], n: int = 3) -> str:
     """Say which of `known` are spelled most like `name`: ``"; nearest: a, b"``, or all of them when
     none is close. Empty when nothing is known."""

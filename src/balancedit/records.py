@@ -25,6 +25,11 @@ def reason(answer: Answer, base: str, edits: Mapping[str, Edit]) -> str:
         return "No edit is held, so the untouched model answers."
     edit = edits[answer.nearest]
     fact = f"{edit.id} ('{edit.question}' → '{edit.target}')"
+    if answer.distance is None or answer.radius is None:
+        return (
+            f"Edit {fact}, the newest, fires: {edit.method} changes the layer for every prompt; "
+            f"the untouched model would say '{base}'."
+        )
     if answer.fired is None:
         return (
             f"No edit fires: the nearest, {fact}, lies at distance {answer.distance:.4g}, outside "

@@ -1,10 +1,11 @@
-"""Fine-tuning a transformation: the plain loop, a full forward and backward pass each step.
+"""Fine-tuning an edit's tensor: the plain loop, a full forward and backward pass each step.
 
 This is the reference (paper, Section 3.2 and Appendix F): slow, obvious, and what faster forms are
-checked against. Only the edited layer's weight trains, in float32 whatever the model's type, on the
-language-modelling loss of the new answer and its end-of-sequence token given the prompt.
+checked against. Only that tensor trains (a weight of the edited layer, or what else the method puts
+there), in float32 whatever the model's type, on the language-modelling loss of the new answer and
+its end-of-sequence token given the prompt.
 
-Letters: T = prompt tokens, A = answer tokens with the end token, O and D = the layer's widths.
+Letters: T = prompt tokens, A = answer tokens with the end token.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from balancedit.errors import EditFailedError
 
 @dataclass(frozen=True)
 class Trained:
-    """A fine-tuned transformation: weight (O, D) float32, and the loss before every step and after
-    the last, in nats per answer token."""
+    """A fine-tuned tensor, float32, and the loss before every step and after the last, in nats per
+    answer token."""
 
-    weight: torch.Tensor
+    tensor: torch.Tensor
     losses: tuple[float, ...]
 
 
@@ -81,16 +82,17 @@ def finetune(
     lr: float,
     eps: float,
 ) -> Trained:
-    """Fine-tune a copy of `start` (O, D) with Adam until one prompt is answered with `answer`.
+    """Fine-tune a copy of `start`, a tensor as `layer` applies it, with Adam until one prompt is
+    answered with `answer`.
 
     inputs: one prompt's processor output, every tensor with a leading dimension of 1. Raises
     `EditFailedError` when the loss is not a number.
     """
     full = with_answer(inputs, answer)
-    weight = start.detach().clone().requires_grad_(True)
-    optimiser = torch.optim.Adam([weight], lr=lr, eps=eps)
+    tensor = start.detach().clone().requires_grad_(True)
+    optimiser = torch.optim.Adam([tensor], lr=lr, eps=eps)
     losses = []
-    with frozen(model), torch.enable_grad(), layer.training(weight):
+    with frozen(model), torch.enable_grad(), layer.training(tensor):
         for _ in range(steps):
             optimiser.zero_grad()
             loss = answer_loss(model, full, answer)
@@ -99,7 +101,7 @@ def finetune(
             optimiser.step()
         with torch.no_grad():
             losses.append(_finite(answer_loss(model, full, answer).item(), lr))
-    return Trained(weight.detach(), tuple(losses))
+    return Trained(tensor.detach(), tuple(losses))
 
 
 def _finite(loss: float, lr: float) -> float:

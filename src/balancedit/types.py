@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 EditState = Literal["active", "retired", "reverted"]
-#: Where an edit's rephrasings came from.
-PositiveSource = Literal["given", "model", "rules"]
+#: Where an edit's rephrasings came from; "none" for a method that wants none.
+PositiveSource = Literal["given", "model", "rules", "none"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Answer:
     `nearest` is the entry whose key lies nearest to the query, `distance` and `radius` are that
     entry's as applied (in the units of the editor's distance); all three are None while no edit is
     held. `fired` is the id of the edit whose transformation produced the text, None where the
-    untouched model did.
+    untouched model did. A method without a scope (FT) names its newest edit as both, and gives
+    neither distance nor radius.
     """
 
     text: str
@@ -40,7 +41,8 @@ class Edit:
     """One edit as held: the fact, its scope, and how it was learned.
 
     `state` is "active"; "retired" while a conflicting later edit, `retired_by`, stands in its
-    place; or "reverted". Distances and the radius are in the units of the editor's distance.
+    place; or "reverted". Distances and the radius are in the units of the editor's distance, None
+    where the method has none.
     """
 
     id: str
@@ -48,19 +50,19 @@ class Edit:
     target: str
     answer_before: str  # what the editor answered just before the edit, free generation
     answer_after: str | None  # what it answered just after; None only while being learned
-    radius: float
-    d_positive: float  # mean distance from the key to the positive samples' keys
-    d_negative: float  # distance from the key to the negative sample's key
+    radius: float | None  # at the time of the edit; GRACE's later edits may change it
+    d_positive: float | None  # mean distance from the key to the positive samples' keys
+    d_negative: float | None  # distance from the key to the negative sample's key
     positives: tuple[str, ...]  # the rephrased questions the radius was measured with
     positives_source: PositiveSource
-    negative: str  # "black", "white", or "given"
+    negative: str  # "black", "white", "given", or "none" for a method that wants none
     image_sha256: str  # of the decoded RGB pixels, see `images.pixel_hash`
     created: str  # UTC, ISO 8601
     seconds: float  # learning time, rephrasing included
     steps: int  # optimiser steps taken
     loss: float  # final training loss, nats per answer token
     method: str = "balancedit"
-    overlaps: str | None = None  # the edit this one's transformation was fine-tuned from
+    overlaps: str | None = None  # the edit this one builds on: fine-tuned from, or (GRACE) joined
     retires: tuple[str, ...] = ()  # edits this one replaced (same fact, other answer)
     state: EditState = "active"
     retired_by: str | None = None

@@ -14,7 +14,7 @@ from balancedit.cli import main as entry
 from balancedit.errors import StoreError
 
 HEAVY = ("torch", "transformers", "numpy", "PIL", "matplotlib")
-COMMANDS = ("demo", "ask", "edit", "explain", "list", "show", "revert", "models")
+COMMANDS = ("demo", "ask", "edit", "explain", "list", "show", "revert", "models", "data", "bench")
 
 
 def python(*args: str) -> subprocess.CompletedProcess[str]:

@@ -49,6 +49,8 @@ def why(answer: Answer) -> str:
     """The routing decision in a line."""
     if answer.nearest is None:
         return "no edit is held; the model's own answer"
+    if answer.distance is None:
+        return f"edit {answer.fired} fires, as the newest does for every prompt"
     where = f"distance {output.number(answer.distance)}, radius {output.number(answer.radius)}"
     if answer.fired is None:
         return f"no edit fires; the model's own answer (nearest: {answer.nearest}, {where})"

@@ -79,19 +79,28 @@ def _print(record: Edit, edits: Path) -> None:
     before, after = record.answer_before, record.answer_after or ""
     console.print(f"  question  {output.printable(record.question)}")
     console.print(f"  answer    {output.printable(before)} → {output.printable(after)}")
-    console.print(
-        f"  radius    {output.number(record.radius)} (a rephrasing lies at "
-        f"{output.number(record.d_positive)}, the {_negative(record)} at "
-        f"{output.number(record.d_negative)})"
-    )
+    console.print(f"  radius    {_reach(record)}")
     console.print(f"  took      {record.seconds:.1f} s")
     if record.overlaps:
-        console.print(f"  overlaps  {record.overlaps}, whose transformation it started from")
+        console.print(f"  overlaps  {record.overlaps}, which it builds on")
     if record.retires:
         console.print(f"  replaces  {', '.join(record.retires)}; reverting brings it back")
     for warning in record.warnings:
         output.note("warning", warning)
     console.print(f"Kept in {edits}. Undo it with: {_undo(record, edits)}", style="dim")
+
+
+def _reach(record: Edit) -> str:
+    """The radius, and what it was measured with."""
+    if record.radius is None:
+        return "none: every prompt is reached"
+    if record.d_positive is None:
+        return output.number(record.radius)
+    return (
+        f"{output.number(record.radius)} (a rephrasing lies at "
+        f"{output.number(record.d_positive)}, the {_negative(record)} at "
+        f"{output.number(record.d_negative)})"
+    )
 
 
 def _negative(record: Edit) -> str:

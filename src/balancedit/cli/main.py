@@ -15,7 +15,7 @@ from typing import Annotated, Any, TextIO
 import typer
 
 import balancedit
-from balancedit.cli import output
+from balancedit.cli import bench, data, output
 from balancedit.cli.ask import ask
 from balancedit.cli.demo.command import demo
 from balancedit.cli.edit import edit
@@ -49,6 +49,8 @@ for _command, _name in (
     (models, "models"),
 ):
     app.command(_name)(_command)
+app.add_typer(data.app, name="data")
+app.add_typer(bench.app, name="bench")
 
 
 def _version(wanted: bool) -> None:

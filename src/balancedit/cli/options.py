@@ -76,7 +76,12 @@ class ModelOptions:
         ),
     ] = None
     method: Annotated[
-        str, typer.Option(metavar="NAME", help="The editing method.", rich_help_panel=_MODEL)
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="The editing method: balancedit, ft or grace.",
+            rich_help_panel=_MODEL,
+        ),
     ] = "balancedit"
     preset: Annotated[
         str,

@@ -12,11 +12,13 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress, TaskID
     from rich.text import Text
 
 #: A table printed into a file or a pipe is not squeezed into the 80 columns Rich assumes there.
@@ -79,6 +81,35 @@ def working(doing: str) -> Iterator[None]:
 
     with Console(stderr=True).status(doing):
         yield
+
+
+@contextmanager
+def progress(doing: str) -> Iterator[Steps]:
+    """A progress bar with the time left on standard error, if a person is watching."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as TimeLeft
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeLeft())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        yield Steps(bar, bar.add_task(doing, total=None))
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The bar of `progress`."""
+
+    _bar: Progress
+    _task: TaskID
+
+    def total(self, steps: int) -> None:
+        """Say how many steps there are."""
+        self._bar.update(self._task, total=steps)
+
+    def advance(self, doing: str) -> None:
+        """One step is done."""
+        self._bar.update(self._task, advance=1, description=doing)
 
 
 def number(value: float | None) -> str:

@@ -14,6 +14,7 @@ from balancedit.errors import InputError, nearest_names
 
 if TYPE_CHECKING:
     from balancedit.editor import Editor
+    from balancedit.models.loading import LoadedModel
     from balancedit.store import DiskStore
 
 _DEMO = "demo:"
@@ -64,6 +65,16 @@ def load_editor(options: ModelOptions, edits: Path | None, *, debug: bool) -> Ed
     for damaged in editor.damaged:
         output.note("warning", f"edit {damaged.id} is left out: {damaged.reason}")
     return editor
+
+
+def load_alone(model: str, layer: str | None, device: str | None, *, debug: bool) -> LoadedModel:
+    """A model without edits."""
+    if not debug:
+        _silence()
+    from balancedit.models.loading import load_model
+
+    _check_device(device)
+    return load_model(model, layer=layer, device=device)
 
 
 def existing_edits(edits: Path) -> Path | None:

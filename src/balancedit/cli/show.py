@@ -45,7 +45,13 @@ def _print(edit: Edit, binding: Binding) -> None:
     from rich.table import Table
 
     state = f"{edit.state} (by {edit.retired_by})" if edit.retired_by else edit.state
-    source = {"given": "given", "model": "the model's words", "rules": "by rule"}
+    source = {"given": "given", "model": "the model's words", "rules": "by rule", "none": ""}
+    measured: list[tuple[str, str]] = [
+        ("rephrased", f"distance {output.number(edit.d_positive)}"),
+        *((f"  {source[edit.positives_source]}", text) for text in edit.positives),
+        ("negative", f"{edit.negative} picture, distance {output.number(edit.d_negative)}"),
+    ]
+    key = binding.details.get("key")
     rows: list[tuple[str, str]] = [
         ("edit", edit.id),
         ("state", state),
@@ -54,12 +60,10 @@ def _print(edit: Edit, binding: Binding) -> None:
         ("before", edit.answer_before),
         ("after", edit.answer_after or "–"),
         ("radius", output.number(edit.radius)),
-        ("rephrased", f"distance {output.number(edit.d_positive)}"),
-        *((f"  {source[edit.positives_source]}", text) for text in edit.positives),
-        ("negative", f"{edit.negative} picture, distance {output.number(edit.d_negative)}"),
+        *(measured if edit.positives else ()),
         ("overlaps", edit.overlaps or "–"),
         ("retires", ", ".join(edit.retires) or "–"),
-        ("method", f"{edit.method}, {binding.details.get('key', '?')} key"),
+        ("method", f"{edit.method}, {key} key" if key else edit.method),
         ("model", binding.model),
         ("layer", binding.details.get("layer", "?")),
         ("learned", f"{edit.created} ({output.age(edit.created)}), in {edit.seconds:.1f} s"),

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
 from balancedit.errors import InputError, nearest_names
-from balancedit.methods.balancedit import PRESETS, BalancEdit, BalancEditConfig
+from balancedit.methods import balancedit, ft, grace
 from balancedit.methods.protocol import EditRequest, LearnedEdit, Method
 from balancedit.models.loading import LoadedModel
 
-__all__ = ["METHODS", "EditRequest", "LearnedEdit", "Method", "configure", "make_method"]
+__all__ = [
+    "METHODS",
+    "EditRequest",
+    "LearnedEdit",
+    "Method",
+    "MethodConfig",
+    "configure",
+    "make_method",
+]
+
+#: A method's settings: a frozen dataclass of its own, which checks itself when it is made.
+MethodConfig = balancedit.BalancEditConfig | ft.FTConfig | grace.GraceConfig
 
 #: name -> (class, presets)
-METHODS: dict[str, tuple[type[BalancEdit], dict[str, BalancEditConfig]]] = {
-    "balancedit": (BalancEdit, PRESETS),
+METHODS: dict[str, tuple[Callable[[LoadedModel, Any], Method], Mapping[str, MethodConfig]]] = {
+    "balancedit": (balancedit.BalancEdit, balancedit.PRESETS),
+    "ft": (ft.FT, ft.PRESETS),
+    "grace": (grace.Grace, grace.PRESETS),
 }
 
 
-def configure(method: str, preset: str, options: dict[str, Any]) -> BalancEditConfig:
+def configure(method: str, preset: str, options: dict[str, Any]) -> MethodConfig:
     """A preset of a method with single options changed. Raises `InputError` with nearest names."""
     if method not in METHODS:
         raise InputError(f"unknown method '{method}'{nearest_names(method, METHODS)}")
@@ -32,6 +46,6 @@ def configure(method: str, preset: str, options: dict[str, Any]) -> BalancEditCo
     return replace(presets[preset], **options)
 
 
-def make_method(method: str, config: BalancEditConfig, loaded: LoadedModel) -> Method:
+def make_method(method: str, config: MethodConfig, loaded: LoadedModel) -> Method:
     """A method bound to a loaded model."""
     return METHODS[method][0](loaded, config)

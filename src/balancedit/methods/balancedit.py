@@ -11,25 +11,23 @@ follow and why.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from PIL import Image
 
-from balancedit.adapter import EditedLayer
 from balancedit.codebook import DISTANCES, Codebook, Match
 from balancedit.errors import InputError, nearest_names
 from balancedit.keys import POOLS
 from balancedit.methods.protocol import EditRequest, LearnedEdit
-from balancedit.models.layers import ancestors, resolve_layer
+from balancedit.methods.routed import RoutedMethod, check_adam
 from balancedit.models.loading import LoadedModel
-from balancedit.routing import Decision, Router, RouteTrace
+from balancedit.routing import Decision
 from balancedit.scope import influence_radius
 from balancedit.text import same_text
-from balancedit.training import finetune
 from balancedit.types import Edit
 
 
@@ -59,10 +57,9 @@ class BalancEditConfig:
                 raise InputError(f"unknown {name} '{value}'{nearest_names(str(value), known)}")
         if not 0 <= self.alpha <= 1:
             raise InputError(f"alpha is {self.alpha}; it weighs two distances, from 0 to 1")
-        if self.positives < 1 or self.steps < 1:
-            raise InputError("positives and steps must be at least 1")
-        if self.lr is not None and not 0 < self.lr < float("inf"):
-            raise InputError(f"lr is {self.lr}; a step size is a positive number")
+        if self.positives < 1:
+            raise InputError(f"positives is {self.positives}; at least 1 is needed")
+        check_adam(self.steps, self.lr, self.eps)
 
 
 #: Named settings. "paper" keeps the paper's key, distance, α and steps; the step size is the
@@ -73,21 +70,17 @@ PRESETS: dict[str, BalancEditConfig] = {
 }
 
 
-class BalancEdit:
+class BalancEdit(RoutedMethod):
     """The codebook, its transformations and the routing, bound to one model."""
 
     name = "balancedit"
+    sequential = False
 
     def __init__(self, loaded: LoadedModel, config: BalancEditConfig) -> None:
+        super().__init__(loaded, POOLS[config.key], config.key_layer)
         self.config = config
-        self._loaded = loaded
         self._codebook = Codebook(DISTANCES[config.distance])
         self._edits: dict[str, Edit] = {}
-        layer = resolve_layer(loaded.model, loaded.layer)
-        key_layer = resolve_layer(loaded.model, config.key_layer) if config.key_layer else layer
-        path = ancestors(loaded.model, loaded.layer)
-        self._router = Router(path, key_layer, POOLS[config.key], None)
-        self._layer = EditedLayer(layer, self._router)
 
     @property
     def positives(self) -> int:
@@ -113,7 +106,7 @@ class BalancEdit:
     def learn(self, request: EditRequest) -> LearnedEdit:
         """Make an entry for one fact: key and radius from one batched prefill, then the
         transformation. Nothing held changes. Raises `EditFailedError` when it cannot be learned."""
-        prompter = self._loaded.prompter
+        assert request.negative is not None  # `negative` asks for one
         n = len(request.positives)
         images = [request.image] * (1 + n) + [request.negative]
         questions = [request.question, *request.positives, request.question]
@@ -127,23 +120,18 @@ class BalancEdit:
             keep_degenerate=self.config.degenerate == "keep",
         )
         overlaps, retires = self._relations(keys[0], radius.d_positive, request.target)
-        start = self._layer.weight(overlaps) if overlaps else self._layer.base_weight
-        answer = prompter.answer_ids(request.target, self._loaded.eos)
-        inputs = self._loaded.to_device(prompter.inputs([request.image], [request.question]))
-        with self.bypass():
-            trained = finetune(
-                self._loaded.model,
-                self._layer,
-                inputs,
-                answer,
-                start,
-                steps=self.config.steps,
-                lr=self.config.lr if self.config.lr is not None else self._loaded.edit_lr,
-                eps=self.config.eps,
-            )
+        trained = self._finetune(
+            request.image,
+            request.question,
+            request.target,
+            self._layer.tensor(overlaps) if overlaps else self._layer.base_weight,
+            steps=self.config.steps,
+            lr=self.config.lr if self.config.lr is not None else self._loaded.edit_lr,
+            eps=self.config.eps,
+        )
         return LearnedEdit(
             key=keys[0].cpu(),
-            tensors={"weight": trained.weight.cpu()},
+            tensors={"weight": trained.tensor.cpu()},
             radius=radius.value,
             d_positive=radius.d_positive,
             d_negative=radius.d_negative,
@@ -168,36 +156,26 @@ class BalancEdit:
         retires = tuple(
             m.id
             for m in ranked
-            if m.distance <= min(d_positive, self._edits[m.id].d_positive)
+            if m.distance <= min(d_positive, _known(self._edits[m.id].d_positive))
             and not same_text(self._edits[m.id].target, target)
         )
         return overlaps, retires
-
-    @torch.no_grad()
-    def prefill_keys(
-        self, images: Sequence[Image.Image | None], questions: Sequence[str]
-    ) -> torch.Tensor:
-        """(prompts, D) float32 keys from one batched forward pass; nothing fires in it."""
-        inputs = self._loaded.to_device(self._loaded.prompter.inputs(images, questions))
-        with self.bypass(), self._router.tracing() as trace:
-            self._loaded.model(**inputs, use_cache=False)
-        return trace.stacked_keys()
 
     # -- holding -----------------------------------------------------------------------------
 
     def add(self, edit: Edit, key: torch.Tensor, tensors: Mapping[str, torch.Tensor]) -> None:
         """Put an entry in force. key: (D,); tensors: ``weight`` (O, D), the transformation."""
         self._layer.add(edit.id, tensors["weight"])
-        self._codebook.add(edit.id, key, edit.radius)
+        self._codebook.add(edit.id, key, _known(edit.radius))
         self._edits[edit.id] = edit
-        self._router.decide = self._decide
+        self._decide_by(self._decide)
 
     def remove(self, edit_id: str) -> None:
         """Take an entry out of force; keys, radii and transformations of the others stay."""
         self._codebook.remove(edit_id)
         self._layer.remove(edit_id)
         del self._edits[edit_id]
-        self._router.decide = self._decide if len(self._codebook) else None
+        self._decide_by(self._decide if len(self._codebook) else None)
 
     def active(self) -> Sequence[str]:
         """Ids in force, oldest first."""
@@ -207,32 +185,14 @@ class BalancEdit:
         """Every entry as seen from a query, nearest first."""
         return self._codebook.ranked(self.prefill_keys([image], [question])[0])
 
-    # -- applying ----------------------------------------------------------------------------
-
-    def attach(self) -> None:
-        """Make the model answer with the entries in force."""
-        self._router.attach()
-        self._layer.attach()
-
-    def detach(self) -> None:
-        """Give the model back as it was: no hook of ours is left, and no module was replaced."""
-        self._layer.detach()
-        self._router.detach()
-
-    def tracing(self) -> AbstractContextManager[RouteTrace]:
-        """Collect the routing decisions of the prompts seen inside the context."""
-        return self._router.tracing()
-
-    def bypass(self) -> AbstractContextManager[None]:
-        """Inside the context the model answers as if no edit were held."""
-        return self._router.paused()
-
-    def prompt_lengths(self, lengths: Sequence[int] | torch.Tensor) -> AbstractContextManager[None]:
-        """Inside the context, only that many real tokens of each row make its key."""
-        return self._router.prompt_lengths(lengths)
-
     def _decide(self, keys: torch.Tensor) -> list[Decision]:
         return [
             Decision(m.id if m.inside else None, m.id, m.distance, m.radius) if m else Decision()
             for m in self._codebook.nearest(keys)
         ]
+
+
+def _known(value: float | None) -> float:
+    """A radius or distance as this method recorded it; the store reads one that is not a number as
+    none."""
+    return math.nan if value is None else value

@@ -24,15 +24,15 @@ from balancedit.types import Edit
 class EditRequest:
     """One fact to learn, checked and decoded.
 
-    `positives` are rephrasings of `question`, at least one; `negative` the picture of the negative
-    sample.
+    `positives` are rephrasings of `question`, at least one, and `negative` is the picture of the
+    negative sample; empty and None for a method that wants none.
     """
 
     image: Image.Image
     question: str
     target: str
     positives: tuple[str, ...]
-    negative: Image.Image
+    negative: Image.Image | None
 
 
 @dataclass(frozen=True)
@@ -40,33 +40,40 @@ class LearnedEdit:
     """What learning produced; nothing of it is in force until `Method.add`.
 
     key: (D,) float32, D = width of the key layer's input. tensors: what applying the edit needs,
-    by name, on the CPU, ready for safetensors.
+    by name, on the CPU, ready for safetensors. Radius and distances are None where the method has
+    none.
     """
 
     key: torch.Tensor
     tensors: Mapping[str, torch.Tensor]
-    radius: float
-    d_positive: float
-    d_negative: float
     steps: int
     loss: float
+    radius: float | None = None
+    d_positive: float | None = None
+    d_negative: float | None = None
     overlaps: str | None = None
     retires: tuple[str, ...] = ()
     warnings: tuple[str, ...] = field(default_factory=tuple)
 
 
 class Method(Protocol):
-    """One editing method, bound to one loaded model."""
+    """One editing method, bound to one loaded model.
+
+    `sequential`: what an edit does depends on those made before it, so they must be held in the
+    order they were made in.
+    """
 
     name: str
+    sequential: bool
 
     @property
     def positives(self) -> int:
-        """Rephrased questions it wants with every request."""
+        """Rephrased questions it wants with every request; 0: none, not even the caller's."""
 
     @property
-    def negative(self) -> str:
-        """Picture of the negative sample where the caller gives none: "black" or "white"."""
+    def negative(self) -> str | None:
+        """Picture of the negative sample where the caller gives none: "black" or "white"; None
+        for a method that wants no such picture, not even the caller's."""
 
     def binding(self) -> dict[str, str]:
         """What a store of these edits is bound to beside the model: layer, key …"""
@@ -78,13 +85,19 @@ class Method(Protocol):
         """Put a learned edit in force; key and tensors as in `LearnedEdit`."""
 
     def remove(self, edit_id: str) -> None:
-        """Take an edit out of force; those held beside it are untouched."""
+        """Take an edit out of force."""
+
+    def settle(self) -> None:
+        """Called when all `add` and `remove` of one change are done and before the model answers,
+        attached or not: work out what depends on all edits held. May train, and so raise
+        `EditFailedError`."""
 
     def active(self) -> Sequence[str]:
         """Ids in force, oldest first."""
 
     def neighbours(self, image: Image.Image | None, question: str) -> Sequence[Match]:
-        """Edits as seen from a query, nearest first. Called while attached."""
+        """Edits as seen from a query, nearest first; none where the method has no distance. Called
+        while attached."""
 
     def attach(self) -> None:
         """Make the model answer with the edits in force. Undone exactly by `detach`."""

@@ -14,9 +14,12 @@ import typer
 
 from balancedit.cli import output
 from balancedit.cli.options import ModelOptions, OutputOptions, with_options
+from balancedit.errors import InputError
 
 if TYPE_CHECKING:
     from balancedit.cli.demo.play import Play, Undone
+
+_METHOD = "balancedit"
 
 
 @with_options
@@ -38,6 +41,11 @@ def demo(
 ) -> dict[str, Any] | None:
     """Watch a model learn one answer, keep all others, explain itself and forget it again."""
     started = time.perf_counter()
+    if options.method != _METHOD:
+        raise InputError(
+            f"the demo tells the story of a radius, which {options.method} has not; leave --method "
+            f"out, or use `balancedit edit --method {options.method}`"
+        )
     _check_writable(picture)
     with ExitStack() as stack:
         if edits is None:

@@ -1,0 +1,105 @@
+"""A benchmark's results on disk: a header that says what was run, and one JSON line a result.
+
+A line counts when it is whole, so a run that was killed loses the line it was writing and nothing
+else. Results of another data set or other settings are refused, never mixed in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from balancedit.errors import ResultsError
+
+HEADER, ROWS = "run.json", "rows.jsonl"
+
+
+class Journal:
+    """The results directory of one run.
+
+    identity: what makes two runs the same (model, data, settings …), plain JSON types; `about` is
+    kept beside it and may differ from run to run (machine, time …). Raises `ResultsError` where
+    the directory holds another run or cannot be written.
+    """
+
+    def __init__(self, directory: Path, identity: dict[str, Any], about: dict[str, Any]) -> None:
+        self.directory = directory
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            header = directory / HEADER
+            if header.exists():
+                _check_same(directory, json.loads(header.read_text())["identity"], identity)
+            else:
+                _write_whole(header, {"identity": identity, "about": about})
+            _drop_partial_line(directory / ROWS)
+        except (OSError, ValueError, KeyError) as error:
+            raise ResultsError(
+                f"the results in '{directory}' cannot be used ({error}); choose another directory "
+                "with --out"
+            ) from error
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every result so far, in the order they came."""
+        return list(read_rows(self.directory))
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Add one result; it is on the disk when this returns. Raises `ResultsError`."""
+        try:
+            with (self.directory / ROWS).open("a") as file:
+                file.write(json.dumps(row) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise ResultsError(f"cannot add to '{self.directory / ROWS}': {error}") from error
+
+
+def read_header(directory: Path) -> dict[str, Any]:
+    """The header of a results directory. Raises `ResultsError` where there is none."""
+    try:
+        header: dict[str, Any] = json.loads((directory / HEADER).read_text())
+        return header
+    except (OSError, ValueError) as error:
+        raise ResultsError(
+            f"'{directory}' holds no benchmark results ({error}); make some with "
+            "`balancedit bench run`"
+        ) from error
+
+
+def read_rows(directory: Path) -> Iterator[dict[str, Any]]:
+    """The whole lines of a results directory."""
+    path = directory / ROWS
+    if path.exists():
+        for line in path.read_text().splitlines(keepends=True):
+            if line.endswith("\n"):
+                yield json.loads(line)
+
+
+def _check_same(directory: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    wanted = json.loads(json.dumps(wanted))
+    differing = [k for k in sorted({*found, *wanted}) if found.get(k) != wanted.get(k)]
+    if differing:
+        name = differing[0]
+        raise ResultsError(
+            f"'{directory}' holds results of another run: its {name} is {found.get(name)!r}, not "
+            f"{wanted.get(name)!r}; choose another directory with --out"
+        )
+
+
+def _write_whole(path: Path, value: dict[str, Any]) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(value, indent=1))
+    os.replace(partial, path)
+
+
+def _drop_partial_line(path: Path) -> None:
+    """Cut off what a killed process left behind the last line's end."""
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        with path.open("r+b") as file:
+            file.truncate(whole)

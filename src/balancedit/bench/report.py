@@ -1,0 +1,182 @@
+"""Tables of benchmark results: means over edits with bootstrap 95 % intervals.
+
+An edit that failed is counted and scores 0 on Acc, T-Gen and I-Gen, since the fact was not learned;
+it has no locality, since nothing was changed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from balancedit.bench.journal import read_header, read_rows
+from balancedit.bench.metrics import Interval, bootstrap, bootstrap_harmonic
+from balancedit.bench.protocols import REACH
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+HARMONIC = ("T-Gen", "I-Gen", "Loc")  # HM is of these (paper, Section 4.1)
+MEASURES = ("Acc", *HARMONIC, "HM")
+ALL = "all"
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One method's figures at one number of edits held, as fractions."""
+
+    method: str
+    held: int  # edits held at once; 0 for the unedited model
+    group: str  # "all", or the category or kind of answer these edits are of
+    edits: int
+    failed: int
+    figures: dict[str, Interval]  # by what is measured: MEASURES, then the kinds of locality
+
+
+@dataclass(frozen=True)
+class Report:
+    """All lines of one run, and what the run was."""
+
+    identity: dict[str, Any]
+    lines: tuple[Line, ...]
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """What some line measures, in the order of the columns."""
+        found = {m for line in self.lines for m in line.figures}
+        return (*MEASURES, *sorted(found - set(MEASURES)))
+
+
+def read(directory: Path, by: str | None = None) -> Report:
+    """The report of a results directory. by: a field to group edits by, "category" or "kind".
+
+    Raises `ResultsError` where there are no results.
+    """
+    header = read_header(directory)
+    lines: list[Line] = []
+    grouped: dict[tuple[str, int, str], list[Row]] = {}
+    for row in read_rows(directory):
+        groups = (ALL,) if by is None else (ALL, str(row[by]))
+        for group in groups:
+            grouped.setdefault((row["method"], row["held"], group), []).append(row)
+    for (method, held, group), rows in grouped.items():
+        lines.append(_line(method, held, group, rows))
+    methods = list(dict.fromkeys(method for method, _, _ in grouped))  # as they were run
+    lines.sort(key=lambda x: (x.group != ALL, x.group, x.held, methods.index(x.method)))
+    return Report(header["identity"], tuple(lines))
+
+
+def _line(method: str, held: int, group: str, rows: Sequence[Row]) -> Line:
+    names = {name for row in rows for name in row.get("scores", {})} | set(REACH)
+    columns = {name: [_score(row, name) for row in rows] for name in names}
+    figures = {name: bootstrap(column) for name, column in columns.items()}
+    if all(name in columns for name in HARMONIC):
+        figures["HM"] = bootstrap_harmonic([columns[name] for name in HARMONIC])
+    return Line(method, held, group, len(rows), sum("failed" in r for r in rows), figures)
+
+
+def _score(row: Row, name: str) -> float:
+    if "failed" in row:
+        return 0.0 if name in REACH else math.nan
+    return float(row["scores"].get(name, math.nan))
+
+
+# -- forms ---------------------------------------------------------------------------------------
+
+
+def as_markdown(report: Report) -> str:
+    """A Markdown table; percent, the interval in brackets."""
+    head, body = _cells(report, "{mean:.1f} [{low:.1f}, {high:.1f}]", "–")
+    lines = [head, ["---"] * len(head), *body]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def as_latex(report: Report) -> str:
+    """A LaTeX tabular for the booktabs package; percent, the interval small beside the mean."""
+    head, body = _cells(report, "{mean:.1f} {{\\scriptsize [{low:.1f}, {high:.1f}]}}", "--")
+    rows = [" & ".join(_escaped(cells)) + r" \\" for cells in body]
+    begin = r"\begin{tabular}{" + "l" + "r" * (len(head) - 1) + "}"
+    parts = [begin, r"\toprule", " & ".join(_escaped(head)) + r" \\", r"\midrule", *rows]
+    return "\n".join([*parts, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def as_csv(report: Report) -> str:
+    """Comma-separated values: a line for each figure, as fractions."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ("method", "held", "group", "edits", "failed", "measure", "mean", "low", "high", "n")
+    )
+    for line in report.lines:
+        about = (line.method, line.held, line.group, line.edits, line.failed)
+        for name in report.measures:
+            if name in line.figures:
+                x = line.figures[name]
+                writer.writerow((*about, name, x.mean, x.low, x.high, x.n))
+    return text.getvalue()
+
+
+def as_table(report: Report) -> Table:
+    """A table for the terminal: percent, without the intervals."""
+    from rich.table import Table
+
+    head, body = _cells(report, "{mean:.1f}", "–")
+    run = report.identity
+    table = Table(title=f"{run['model']}, {run['data']}, protocol: {run['protocol']}, percent")
+    for name in head:
+        table.add_column(name, justify="left" if name in ("of", "method") else "right")
+    for cells in body:
+        table.add_row(*cells)
+    return table
+
+
+#: Forms by name, and the ending of their files.
+FORMS: dict[str, Callable[[Report], str]] = {"md": as_markdown, "tex": as_latex, "csv": as_csv}
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """Plain JSON types; a figure that no edit has is null."""
+    return {
+        "run": report.identity,
+        "lines": [
+            {
+                "method": line.method,
+                "held": line.held,
+                "group": line.group,
+                "edits": line.edits,
+                "failed": line.failed,
+                "figures": {name: vars(x) for name, x in line.figures.items()},
+            }
+            for line in report.lines
+        ],
+    }
+
+
+def _cells(report: Report, form: str, missing: str) -> tuple[list[str], list[list[str]]]:
+    head = ["method", "held", "edits", "failed", *report.measures]
+    grouped = any(line.group != ALL for line in report.lines)
+    if grouped:
+        head.insert(0, "of")
+    body = []
+    for line in report.lines:
+        cells = [line.method, str(line.held), str(line.edits), str(line.failed)]
+        cells += [_figure(line.figures.get(m), form, missing) for m in report.measures]
+        body.append([line.group, *cells] if grouped else cells)
+    return head, body
+
+
+def _figure(found: Interval | None, form: str, missing: str) -> str:
+    if found is None or math.isnan(found.mean):
+        return missing
+    return form.format(mean=100 * found.mean, low=100 * found.low, high=100 * found.high)
+
+
+def _escaped(cells: Sequence[str]) -> list[str]:
+    return [cell.replace("_", r"\_").replace("&", r"\&").replace("%", r"\%") for cell in cells]

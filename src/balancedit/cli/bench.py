@@ -1,0 +1,205 @@
+"""`balancedit bench …`: editing methods compared on a data set."""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import balancedit
+from balancedit.cli import output, session
+from balancedit.cli.options import OutputOptions, with_options
+from balancedit.errors import InputError, nearest_names
+
+if TYPE_CHECKING:
+    from balancedit.data.sample import EditSample
+    from balancedit.models.loading import LoadedModel
+
+app = typer.Typer(help="Compare editing methods on a data set, and tabulate the results.")
+
+RESULTS = Path("results/bench")
+GROUPS = ("category", "kind")
+ResultsOption = Annotated[
+    Path, typer.Option("--out", metavar="DIR", help="The directory the results are kept in.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def _start(ctx: typer.Context) -> None:
+    if ctx.invoked_subcommand is None:
+        print(ctx.get_help())
+
+
+@app.command("run")
+@with_options
+def run(
+    out: OutputOptions,
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="A bundled model, a hub name or a directory.")
+    ] = "pocket",
+    data: Annotated[
+        str, typer.Option(metavar="NAME", help="A data set, see `balancedit data list`.")
+    ] = "okedit-pocket",
+    part: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A part of it; by default its first.")
+    ] = None,
+    methods: Annotated[
+        str,
+        typer.Option(metavar="A,B,…", help="Editing methods; METHOD:PRESET for other settings."),
+    ] = "ft,grace,balancedit",
+    protocol: Annotated[
+        str, typer.Option(metavar="NAME", help="How answers are got and judged.")
+    ] = "generate",
+    n: Annotated[
+        int, typer.Option("--n", metavar="N", help="The first N edits of the data.")
+    ] = 100,
+    sequential: Annotated[
+        str,
+        typer.Option(
+            metavar="1,10,…", help="Numbers of edits held at once; 1 holds each edit alone."
+        ),
+    ] = "1",
+    batch_size: Annotated[
+        int, typer.Option(metavar="N", help="Questions asked together; bounds the memory.")
+    ] = 32,
+    layer: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Dotted path of the layer to edit.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(metavar="NAME", help="cpu, cuda …")] = None,
+    results: ResultsOption = RESULTS,
+) -> dict[str, Any] | None:
+    """Run editing methods over a data set; a run that was killed goes on where it was."""
+    from balancedit.bench.protocols import PROTOCOLS
+    from balancedit.data.table import find
+    from balancedit.methods import configure
+
+    # Everything that can be wrong with the arguments, before the model loads.
+    chosen = [name.strip() for name in methods.split(",") if name.strip()]
+    configs = {name: vars(configure(*_preset(name), {})) for name in chosen}
+    sizes = _sizes(sequential, n)
+    if protocol not in PROTOCOLS:
+        raise InputError(f"unknown protocol '{protocol}'{nearest_names(protocol, PROTOCOLS)}")
+    found = find(data)
+    part = part or found.parts[0]
+    samples = _first(found.load(part), n, f"{found.name} {part}")
+
+    from balancedit.bench.journal import Journal
+    from balancedit.bench.runner import Runner, Settings
+    from balancedit.editor import Editor
+
+    with output.working(f"loading {model} …"):
+        loaded = session.load_alone(model, layer, device, debug=out.debug)
+
+    def open_editor(name: str, edits: Path | None) -> Editor:
+        method, preset = _preset(name)
+        return Editor.on(loaded, edits=edits, method=method, preset=preset)
+
+    identity = {
+        "model": loaded.name,
+        "fingerprint": loaded.fingerprint(),
+        "layer": loaded.layer,
+        "data": found.name,
+        "part": part,
+        "digest": found.digest(part),
+        "edits": n,
+        "protocol": protocol,
+        "methods": configs,
+    }
+    journal = Journal(results, identity, _provenance(loaded))
+    with output.progress("recording") as progress:
+        runner = Runner(
+            samples,
+            PROTOCOLS[protocol],
+            Settings(tuple(chosen), sizes, batch_size),
+            journal,
+            open_editor,
+            progress.advance,
+        )
+        progress.total(runner.remaining())
+        runner.run()
+    return _report(out, results, by=None)
+
+
+@app.command("report")
+@with_options
+def report(
+    out: OutputOptions,
+    by: Annotated[
+        str | None, typer.Option(metavar="category|kind", help="Group the edits by this too.")
+    ] = None,
+    form: Annotated[
+        str | None, typer.Option(metavar="md|csv|tex", help="Print the table in this form.")
+    ] = None,
+    results: ResultsOption = RESULTS,
+) -> dict[str, Any] | None:
+    """Tabulate results: means over edits with bootstrap 95 % intervals."""
+    from balancedit.bench.report import FORMS, read
+
+    if form is None:
+        return _report(out, results, by)
+    if form not in FORMS:
+        raise InputError(f"unknown form '{form}'{nearest_names(form, FORMS)}")
+    print(FORMS[form](read(results, _group(by))), end="")
+    return None
+
+
+def _report(out: OutputOptions, results: Path, by: str | None) -> dict[str, Any] | None:
+    from balancedit.bench.report import as_json, as_table, read
+
+    made = read(results, _group(by))
+    if out.json:
+        return as_json(made)
+    output.console().print(as_table(made))
+    output.console().print(f"Kept in {results}.", style="dim", soft_wrap=True)
+    return None
+
+
+def _group(by: str | None) -> str | None:
+    if by is not None and by not in GROUPS:
+        raise InputError(f"results cannot be grouped by '{by}'{nearest_names(by, GROUPS)}")
+    return by
+
+
+def _preset(name: str) -> tuple[str, str]:
+    """A method and its preset, from ``METHOD`` or ``METHOD:PRESET``."""
+    method, _, preset = name.partition(":")
+    return method, preset or "recommended"
+
+
+def _sizes(text: str, n: int) -> tuple[int, ...]:
+    """Numbers of edits held at once. Raises `InputError` for what is no such number."""
+    try:
+        sizes = tuple(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError as error:
+        raise InputError(f"--sequential takes numbers with commas between, not '{text}'") from error
+    if min(sizes) < 1 or max(sizes) > n:
+        raise InputError(f"--sequential {text} asks for edits outside 1 to {n} (--n)")
+    return sizes
+
+
+def _first(samples: list[EditSample], n: int, what: str) -> list[EditSample]:
+    if not 1 <= n <= len(samples):
+        raise InputError(f"{what} has {len(samples)} edits; --n must be from 1 to that, not {n}")
+    return samples[:n]
+
+
+def _provenance(loaded: LoadedModel) -> dict[str, Any]:
+    """What a figure may depend on beside what is run: versions and machine."""
+    import torch
+    import transformers
+
+    device = next(loaded.model.parameters()).device
+    return {
+        "balancedit": balancedit.__version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "python": platform.python_version(),
+        "device": str(device),
+        "processor": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "dtype": str(next(loaded.model.parameters()).dtype).removeprefix("torch."),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,136 @@
+"""The record that every data set is read into: one edit, and the probes of what it must and must
+not reach.
+
+Pictures are references that open when they are looked at, so that a data set of thousands of edits
+is a list in memory. Everything converts to plain JSON, and a digest of that names a data set beside
+every figure. This module knows nothing about models or about any one data set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args
+
+from PIL import Image
+
+from balancedit.images import open_image
+
+LocalityKind = Literal["similar", "same-image", "unrelated", "no-image", "black"]
+LOCALITY_KINDS: tuple[LocalityKind, ...] = get_args(LocalityKind)
+
+
+class ImageRef(Protocol):
+    """A picture that is not opened yet."""
+
+    def open(self) -> Image.Image:
+        """The picture, RGB. Raises a `BalanceditError` where it cannot be had."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What tells this picture from others, as plain JSON; the same on every machine."""
+        ...
+
+
+@dataclass(frozen=True)
+class FileImage:
+    """A picture file of a data set: `name`, with slashes, under the folder `root`."""
+
+    root: Path
+    name: str
+
+    def open(self) -> Image.Image:
+        """The picture, upright and RGB. Raises `ImageError`, naming the file."""
+        return open_image(self.root / self.name)
+
+    def describe(self) -> dict[str, Any]:
+        """The name alone: where the data set lies says nothing about it."""
+        return {"file": self.name}
+
+
+@dataclass(frozen=True)
+class LocalityProbe:
+    """A query whose answer the edit must leave as it was.
+
+    kind:
+      - "similar": another picture, of a similar thing, with the edit's own question (the paper's
+        Loc);
+      - "same-image": the edit's own picture with a question the new fact says nothing about;
+      - "unrelated": a picture and a question that have nothing to do with the edit (text locality,
+        a question alone, is of this kind too, its `image` None);
+      - "no-image", "black": the edit's own question without a picture, or with a black one.
+
+    answer: the true answer, None where there is none or nobody knows it. Locality compares with
+    what the model said before, not with this; it tells probes that share the edit's old answer.
+    shows: the thing in the picture, None where it shows none. A sequential run leaves out the
+    probes that show a thing which one of its edits `shows`: those may rightly have changed.
+    """
+
+    kind: LocalityKind
+    image: ImageRef | None
+    question: str
+    answer: str | None
+    shows: str | None = None
+
+
+@dataclass(frozen=True)
+class PortabilityProbe:
+    """A query whose answer follows from the new fact without being it."""
+
+    image: ImageRef | None
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class EditSample:
+    """One edit: asked `question` about `image`, the model shall answer `target`.
+
+    rephrases: the question in other words, about the same picture (T-Gen). image_rephrases: other
+    pictures of the same thing, with the same question (I-Gen). Both shall be answered with the
+    target.
+    """
+
+    id: str
+    image: ImageRef
+    question: str
+    target: str
+    original_answer: str  # the true one, whatever a model says
+    rephrases: tuple[str, ...]
+    image_rephrases: tuple[ImageRef, ...]
+    locality: tuple[LocalityProbe, ...]
+    portability: tuple[PortabilityProbe, ...]
+    category: str  # what sort of thing is shown, or what the question is about
+    kind: str  # what sort of answer is edited, such as "name" or "count"
+    shows: str  # the thing in the picture, named as the probes name theirs
+
+    def shares_answer(self, probe: LocalityProbe) -> bool:
+        """True if the probe's true answer is the one that this edit replaces."""
+        return probe.answer == self.original_answer
+
+
+def digest(records: Sequence[EditSample | LocalityProbe], source: str) -> str:
+    """SHA-256, in hexadecimal, over a canonical JSON description of the records, in their order.
+
+    source: names what the pictures come from, such as the hash or version of an archive: a
+    description says which picture, not what its pixels are.
+    """
+    described = {"source": source, "records": [_plain(vars(record)) for record in records]}
+    text = json.dumps(described, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """A record's value as plain JSON types."""
+    if isinstance(value, (LocalityProbe, PortabilityProbe)):
+        return _plain(vars(value))
+    if hasattr(value, "describe"):
+        return value.describe()
+    if isinstance(value, dict):
+        return {name: _plain(held) for name, held in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(held) for held in value]
+    return value

@@ -1,0 +1,283 @@
+"""GRACE: a codebook that swaps the layer's output vector at the prompt's last token. A baseline.
+
+Each entry has a key (the layer's input at the last prompt token), a value (the output vector that
+is put there instead) and a radius ε, its *deferral radius*. A prompt whose nearest entry has it
+within its ε gets that entry's value; the rest of the model does as it always does. Radii are not
+measured: they start at a fixed size, shrink where an edit with another answer comes near, and grow
+where one with the same answer does. Decode steps are never touched.
+
+Source: Hartvigsen et al., *Aging with GRACE* (2023), Section 3, and their repository
+(`grace/editors/grace.py`): ε 1, Euclidean distance, 100 steps of Adam with step size 1, values
+started uniformly from [0, 1). Two differences: labels are equal when the target texts are (theirs
+compares the mean of the token ids), and an edit that joins an entry keeps a value of its own in
+reserve, so that reverting the other does not lose it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from PIL import Image
+from torch import nn
+
+from balancedit.codebook import Codebook, Match, euclidean
+from balancedit.errors import InputError, nearest_names
+from balancedit.keys import last_key
+from balancedit.methods.protocol import EditRequest, LearnedEdit
+from balancedit.methods.routed import RoutedMethod, check_adam
+from balancedit.models.loading import LoadedModel
+from balancedit.routing import Decision
+from balancedit.types import Edit
+
+_APART = 1e-5  # by how much the older of two split entries falls short of half the way (source)
+
+
+@dataclass(frozen=True)
+class GraceConfig:
+    """What a codebook is made with. All edits of one codebook share epsilon and replace."""
+
+    epsilon: float = 1.0  # ε_init: the radius a new entry starts with (source)
+    replace: Literal["last", "prompt"] = "last"  # where the value goes: last prompt token, or all
+    steps: int = 100  # Adam steps an edit (source)
+    lr: float = 1.0  # Adam step size (source)
+    eps: float = 1e-8  # Adam's ε (torch's default)
+    seed: int = 0  # of the value that training starts from
+
+    def __post_init__(self) -> None:
+        if self.replace not in ("last", "prompt"):
+            near = nearest_names(str(self.replace), ("last", "prompt"))
+            raise InputError(f"unknown replace '{self.replace}'{near}")
+        if not 0 < self.epsilon < float("inf"):
+            raise InputError(f"epsilon is {self.epsilon}; a radius is a positive number")
+        check_adam(self.steps, self.lr, self.eps)
+
+
+#: Named settings. Both have the source's numbers; "paper" fills the whole prompt, as the source's
+#: configuration does.
+PRESETS: dict[str, GraceConfig] = {
+    "recommended": GraceConfig(),
+    "paper": GraceConfig(replace="prompt"),
+}
+
+
+# -- the rules: no model, no values --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What an edit does to the codebook. own: the radius of the entry it makes, None when it joins
+    the nearest one; near: what the nearest entry's radius becomes, None when there is no entry."""
+
+    own: float | None
+    near: float | None
+
+
+def rule(near: Match | None, same_label: bool, epsilon: float) -> Ruling:
+    """The source's rules for an edit whose key lies `near.distance` from the nearest entry.
+
+    Farther than both radii reach: a new entry. Else, with another label: a new entry, and the two
+    share the way between them. Else it joins that entry, which grows to reach it.
+    """
+    if near is None:
+        return Ruling(own=epsilon, near=None)
+    if near.distance > epsilon + near.radius:
+        return Ruling(own=epsilon, near=near.radius)
+    if not same_label:
+        return Ruling(own=near.distance / 2, near=near.distance / 2 - _APART)
+    return Ruling(own=None, near=max(near.radius, near.distance))
+
+
+class DeferralCodebook:
+    """Entries and their radii, as the edits made so far have left them. Letters: B = queries, D =
+    width of a key."""
+
+    def __init__(self, epsilon: float) -> None:
+        self._epsilon = epsilon
+        self._entries = Codebook(euclidean)  # its own radii are the ones entries started with
+        self._radii: dict[str, float] = {}
+        self._labels: dict[str, str] = {}
+
+    @property
+    def radii(self) -> dict[str, float]:
+        """Every entry's radius now, oldest entry first."""
+        return dict(self._radii)
+
+    def ruling(self, key: torch.Tensor, label: str) -> tuple[Ruling, str | None]:
+        """What an edit with this key (D,) and label would do, and the nearest entry's id."""
+        near = self.nearest(key[None])[0]
+        same = near is not None and self._labels[near.id] == label
+        return rule(near, same, self._epsilon), near.id if near else None
+
+    def admit(self, edit_id: str, key: torch.Tensor, label: str) -> None:
+        """Take one edit in; key: (D,)."""
+        ruling, near = self.ruling(key, label)
+        if near is not None and ruling.near is not None:
+            self._radii[near] = ruling.near
+        if ruling.own is not None:
+            self._entries.add(edit_id, key, ruling.own)
+            self._radii[edit_id] = ruling.own
+            self._labels[edit_id] = label
+
+    def nearest(self, queries: torch.Tensor) -> list[Match | None]:
+        """(B, D) -> the nearest entry of each query with its radius now; None: no entry is held."""
+        return [self._now(m) if m else None for m in self._entries.nearest(queries)]
+
+    def ranked(self, query: torch.Tensor) -> list[Match]:
+        """(D,) -> every entry as seen from the query, nearest first."""
+        return [self._now(m) for m in self._entries.ranked(query)]
+
+    def _now(self, match: Match) -> Match:
+        return replace(match, radius=self._radii[match.id])
+
+
+# -- where a value goes --------------------------------------------------------------------------
+
+
+class PromptValue:
+    """Puts an edit's value (O,) where the prompt's tokens are, and nowhere else.
+
+    It serves the router as its pool, since that is who knows which tokens are the prompt's, and
+    remembers them for the calls that follow. A call with fewer tokens than the prompt is a decode
+    step; one with more (decoding without a cache, or the prompt with an answer behind it) has the
+    prompt in front. Letters: P = tokens of the prompt's call, the rest as in adapter.py.
+    """
+
+    def __init__(self, where: Literal["last", "prompt"]) -> None:
+        self._where = where
+        self._places: torch.Tensor | None = None  # (B, P) bool
+
+    def pool(self, h: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
+        """The router's pool: h (B, P, D), prompt (B, P) bool -> (B, D) the last prompt token."""
+        self._places = prompt
+        if self._where == "last":
+            position = torch.arange(prompt.shape[1], device=prompt.device)
+            last = (prompt * position).amax(1, keepdim=True)
+            self._places = position == last
+        return last_key(h, prompt)
+
+    def shape(self, layer: nn.Module) -> tuple[int, ...]:
+        """(O,)."""
+        weight: torch.Tensor = layer.weight  # type: ignore[assignment]
+        return (weight.shape[0],)
+
+    def __call__(
+        self,
+        layer: nn.Module,
+        tensor: torch.Tensor,
+        x: torch.Tensor,
+        y: torch.Tensor,
+        rows: torch.Tensor,
+    ) -> torch.Tensor:
+        """See `Transformation`."""
+        assert self._places is not None  # a prompt is pooled before anything fires on it
+        prompt = self._places.shape[1]
+        if y.shape[1] < max(prompt, 2):
+            return y
+        places = self._places.to(rows.device)[rows][..., None]
+        filled = torch.where(places, tensor.to(y.dtype), y[:, :prompt])
+        return torch.cat([filled, y[:, prompt:]], 1)
+
+
+# -- the method ----------------------------------------------------------------------------------
+
+
+class Grace(RoutedMethod):
+    """The codebook, its values and the routing, bound to one model. Letters as in adapter.py."""
+
+    name = "grace"
+    sequential = True  # radii depend on the order of the edits
+    positives = 0  # radii come from rules, not from samples
+    negative = None
+
+    def __init__(self, loaded: LoadedModel, config: GraceConfig) -> None:
+        apply = PromptValue(config.replace)
+        super().__init__(loaded, apply.pool, apply=apply)
+        self.config = config
+        self._held: dict[str, tuple[torch.Tensor, str]] = {}  # id -> key (D,), label; in order
+        self._codebook: DeferralCodebook | None = DeferralCodebook(config.epsilon)
+
+    def binding(self) -> dict[str, str]:
+        """What a store of these edits is bound to beside the model."""
+        return {
+            "layer": self._loaded.layer,
+            "key": "last",
+            "distance": "euclidean",
+            "epsilon": repr(float(self.config.epsilon)),
+            "replace": self.config.replace,
+        }
+
+    def learn(self, request: EditRequest) -> LearnedEdit:
+        """Make key and value for one fact; the rules say what becomes of the radii. Nothing held
+        changes. Raises `EditFailedError` when the loss is not a number.
+
+        The only tensor is ``value`` (O,) float32. The radius recorded is that of the entry which
+        answers the edit: its own, or the one it joins (`overlaps`).
+        """
+        key = self.prefill_keys([request.image], [request.question])[0]
+        ruling, near = self._entries.ruling(key, request.target)
+        generator = torch.Generator().manual_seed(self.config.seed)
+        start = torch.rand(self._layer.base_weight.shape[0], generator=generator)
+        trained = self._finetune(
+            request.image,
+            request.question,
+            request.target,
+            start,
+            steps=self.config.steps,
+            lr=self.config.lr,
+            eps=self.config.eps,
+        )
+        return LearnedEdit(
+            key=key.cpu(),
+            tensors={"value": trained.tensor.cpu()},
+            radius=ruling.near if ruling.own is None else ruling.own,
+            steps=self.config.steps,
+            loss=trained.losses[-1],
+            overlaps=near if ruling.own is None else None,
+        )
+
+    def add(self, edit: Edit, key: torch.Tensor, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Put an edit in force. key: (D,); tensors: ``value`` (O,)."""
+        self._layer.add(edit.id, tensors["value"])
+        self._held[edit.id] = (key, edit.target)
+        if self._codebook is not None:
+            self._codebook.admit(edit.id, key, edit.target)
+        self._decide_by(self._decide)
+
+    def remove(self, edit_id: str) -> None:
+        """Take an edit out of force; `settle` gives the others the radii they would have had
+        without it. Values stay."""
+        self._layer.remove(edit_id)
+        del self._held[edit_id]
+        self._codebook = None
+        self._decide_by(self._decide if self._held else None)
+
+    def settle(self) -> None:
+        """Make the edits held go through the rules again, if one was taken out."""
+        if self._codebook is None:
+            self._codebook = DeferralCodebook(self.config.epsilon)
+            for edit_id, (key, label) in self._held.items():
+                self._codebook.admit(edit_id, key, label)
+
+    @property
+    def _entries(self) -> DeferralCodebook:
+        self.settle()
+        assert self._codebook is not None
+        return self._codebook
+
+    def active(self) -> Sequence[str]:
+        """Ids in force, oldest first."""
+        return list(self._held)
+
+    def neighbours(self, image: Image.Image | None, question: str) -> list[Match]:
+        """Every entry as seen from a query, nearest first, with its radius now. Edits that joined
+        another's entry have none."""
+        return self._entries.ranked(self.prefill_keys([image], [question])[0])
+
+    def _decide(self, keys: torch.Tensor) -> list[Decision]:
+        return [
+            Decision(m.id if m.inside else None, m.id, m.distance, m.radius) if m else Decision()
+            for m in self._entries.nearest(keys)
+        ]

@@ -1,0 +1,122 @@
+"""What methods share that watch the prompts of one layer and change its output: the hooks, the
+prompts' keys, the training loop. How facts are learned and held is each method's own; what `Editor`
+relies on is `Method`, not this class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+import torch
+from PIL import Image
+
+from balancedit.adapter import EditedLayer, Transformation
+from balancedit.errors import InputError
+from balancedit.keys import Pool
+from balancedit.models.layers import ancestors, resolve_layer
+from balancedit.models.loading import LoadedModel
+from balancedit.routing import Decision, Router, RouteTrace
+from balancedit.training import Trained, finetune
+
+Decide = Callable[[torch.Tensor], Sequence[Decision]]
+
+
+class RoutedMethod:
+    """A method's side of the protocol that concerns hooks.
+
+    pool: how a prompt's tokens become its key. key_layer: dotted path of the layer whose input
+    makes the key; None: the edited one. apply: what an edit's tensor does to the edited layer's
+    output; a full weight unless given. Letters: D = width of the key layer's input.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        pool: Pool,
+        key_layer: str | None = None,
+        apply: Transformation | None = None,
+    ) -> None:
+        layer = resolve_layer(loaded.model, loaded.layer)
+        watched = resolve_layer(loaded.model, key_layer) if key_layer else layer
+        self._loaded = loaded
+        self._router = Router(ancestors(loaded.model, loaded.layer), watched, pool, None)
+        self._layer = EditedLayer(layer, self._router, apply)
+
+    def attach(self) -> None:
+        """Make the model answer with the edits in force."""
+        self._router.attach()
+        self._layer.attach()
+
+    def detach(self) -> None:
+        """Give the model back as it was: no hook of ours is left, and no module was replaced."""
+        self._layer.detach()
+        self._router.detach()
+
+    def settle(self) -> None:
+        """Nothing, where edits do not depend on one another."""
+
+    def tracing(self) -> AbstractContextManager[RouteTrace]:
+        """Collect the routing decisions of the prompts seen inside the context."""
+        return self._router.tracing()
+
+    def bypass(self) -> AbstractContextManager[None]:
+        """Inside the context the model answers as if no edit were held."""
+        return self._router.paused()
+
+    def prompt_lengths(self, lengths: Sequence[int] | torch.Tensor) -> AbstractContextManager[None]:
+        """Inside the context, only that many real tokens of each row make its key."""
+        return self._router.prompt_lengths(lengths)
+
+    @torch.no_grad()
+    def prefill_keys(
+        self, images: Sequence[Image.Image | None], questions: Sequence[str]
+    ) -> torch.Tensor:
+        """(prompts, D) float32 keys from one batched forward pass, while attached; nothing fires
+        in it."""
+        inputs = self._loaded.to_device(self._loaded.prompter.inputs(images, questions))
+        with self.bypass(), self._router.tracing() as trace:
+            self._loaded.model(**inputs, use_cache=False)
+        return trace.stacked_keys()
+
+    def _decide_by(self, decide: Decide | None) -> None:
+        """How prompts are routed from now on; None while no edit is held."""
+        self._router.decide = decide
+
+    def _finetune(
+        self,
+        image: Image.Image,
+        question: str,
+        target: str,
+        start: torch.Tensor,
+        *,
+        steps: int,
+        lr: float,
+        eps: float,
+    ) -> Trained:
+        """Tune a copy of `start`, a tensor of the edited layer, until the model answers `target`.
+        Raises `EditFailedError` when the loss is not a number."""
+        prompter = self._loaded.prompter
+        answer = prompter.answer_ids(target, self._loaded.eos)
+        inputs = self._loaded.to_device(prompter.inputs([image], [question]))
+        with self.bypass():
+            return finetune(
+                self._loaded.model,
+                self._layer,
+                inputs,
+                answer,
+                start.to(self._layer.device),
+                steps=steps,
+                lr=lr,
+                eps=eps,
+            )
+
+
+def check_adam(steps: int, lr: float | None, eps: float) -> None:
+    """Raise `InputError` for settings that Adam cannot run with; lr None: the model's own."""
+    if steps < 1:
+        raise InputError(f"steps is {steps}; at least 1 is needed")
+    if lr is not None and not 0 < lr < float("inf"):
+        raise InputError(f"lr is {lr}; a step size is a positive number")
+    if not 0 < eps < float("inf"):
+        raise InputError(f"eps is {eps}; Adam's ε is a positive number")

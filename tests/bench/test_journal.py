@@ -1,0 +1,50 @@
+"""Results on disk: whole lines count, other runs are refused, a killed run goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from balancedit.bench.journal import ROWS, Journal, read_header, read_rows
+from balancedit.errors import ResultsError
+
+RUN = {"model": "pocket", "n": 3, "methods": ["ft", "grace"]}
+
+
+def test_a_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    Journal(tmp_path, RUN, {"machine": "one"}).append({"sample": "a"})
+    again = Journal(tmp_path, RUN, {"machine": "two"})
+    again.append({"sample": "b"})
+    assert [r["sample"] for r in again.rows()] == ["a", "b"]
+    assert read_header(tmp_path)["about"] == {"machine": "one"}
+
+
+def test_a_line_cut_off_by_a_kill_is_dropped(tmp_path: Path) -> None:
+    Journal(tmp_path, RUN, {}).append({"sample": "a"})
+    with (tmp_path / ROWS).open("a") as file:
+        file.write('{"sample": "hal')
+    assert [r["sample"] for r in read_rows(tmp_path)] == ["a"]
+    again = Journal(tmp_path, RUN, {})
+    again.append({"sample": "b"})
+    assert [r["sample"] for r in again.rows()] == ["a", "b"]
+
+
+@pytest.mark.parametrize("change", [{"n": 4}, {"data": "other"}])
+def test_another_run_is_refused_and_the_difference_named(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    Journal(tmp_path, RUN, {})
+    with pytest.raises(ResultsError, match=next(iter(change))):
+        Journal(tmp_path, RUN | change, {})
+
+
+def test_no_results_are_named_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match="bench run"):
+        read_header(tmp_path)
+
+
+def test_a_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ResultsError, match="--out"):
+        Journal(tmp_path / "file", RUN, {})

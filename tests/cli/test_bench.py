@@ -1,0 +1,66 @@
+"""`balancedit bench`: wrong arguments are said before a model loads, and results are tabulated."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from balancedit.bench.journal import Journal
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--methods", "grave"], "nearest: grace"),
+        (["--methods", "ft:papr"], "nearest: paper"),
+        (["--data", "okedit-pokcet"], "nearest: okedit-pocket"),
+        (["--part", "edit-evil"], "nearest: edit-eval"),
+        (["--protocol", "generat"], "nearest: generate"),
+        (["--sequential", "1,x"], "not '1,x'"),
+        (["--n", "5", "--sequential", "10"], "--n"),
+        (["--n", "0"], "--n"),
+    ],
+)
+def test_wrong_arguments(run, tmp_path: Path, args: list[str], said: str) -> None:
+    ran = run("bench", "run", *args, "--out", str(tmp_path / "out"))
+    assert ran.code == 1
+    assert said in ran.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> str:
+    """Results of one edit."""
+    identity = {"model": "pocket", "data": "okedit-pocket", "protocol": "generate"}
+    row = {"method": "ft", "held": 1, "sample": "a", "category": "animal", "kind": "name"}
+    scores = {"Acc": 1.0, "T-Gen": 0.8, "I-Gen": 0.5, "Loc": 0.0}
+    Journal(tmp_path, identity, {}).append(row | {"scores": scores, "outputs": []})
+    return str(tmp_path)
+
+
+def test_a_report_for_people_and_for_programs(run, results: str) -> None:
+    shown = run("bench", "report", "--out", results).out
+    assert "protocol: generate" in shown
+    assert "80.0" in shown
+    made = run("bench", "report", "--out", results, "--json").json
+    assert made["lines"][0]["figures"]["I-Gen"]["mean"] == 0.5
+    assert made["lines"][0]["figures"]["HM"]["mean"] == 0
+    rows = csv.DictReader(
+        io.StringIO(run("bench", "report", "--out", results, "--form", "csv").out)
+    )
+    assert {r["measure"] for r in rows} == {"Acc", "T-Gen", "I-Gen", "Loc", "HM"}
+
+
+def test_reports_that_cannot_be_made(run, results: str, tmp_path: Path) -> None:
+    assert "nearest: kind" in run("bench", "report", "--out", results, "--by", "knd").err
+    assert "nearest: md" in run("bench", "report", "--out", results, "--form", "mdd").err
+    assert "bench run" in run("bench", "report", "--out", str(tmp_path / "none")).err
+
+
+def test_the_demo_has_no_story_for_other_methods(run) -> None:
+    ran = run("demo", "--method", "ft")
+    assert ran.code == 1
+    assert "balancedit edit --method ft" in ran.err
