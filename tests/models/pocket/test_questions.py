@@ -74,9 +74,9 @@ def test_plausible_answers_are_of_the_kind(kind: Kind) -> None:
 
 def test_training_rows_follow_from_the_step() -> None:
     shown = [scenes.sample(name, "noto", "rows") for name in ("owl", "apple", "car")]
-    rows = [curriculum.image_rows(shown, 200, 7, Random("step7")) for _ in range(2)]
+    rows = [curriculum.image_rows(shown, 200, Random("step7")) for _ in range(2)]
     assert rows[0] == rows[1]
-    assert rows[0] != curriculum.image_rows(shown, 200, 8, Random("step8"))
+    assert rows[0] != curriculum.image_rows(shown, 200, Random("step8"))
     assert any(row.rendering == curriculum.BLACK for row in rows[0])
 
 
