@@ -73,9 +73,9 @@ class Editor:
 
         model: "pocket", a hub name, a directory, or a loaded transformers image-text-to-text model
         (give its `processor` too). edits: directory of the edit store; made when missing, None
-        keeps edits in memory. method: "balancedit", "ft" or "grace" (docs/methods.md). layer:
-        dotted path of the linear layer to edit. prompt: format string for a model without chat
-        template. options: single settings of the method, such as ``key="mean"`` or ``alpha=0.1``
+        keeps edits in memory. method: "balancedit", "ft", "grace" or "ike" (docs/methods.md).
+        layer: dotted path of the linear layer to edit. prompt: format string for a model without
+        chat template. options: single settings of the method, such as ``key="mean"`` or ``alpha=0.1``
         (`balancedit.methods.balancedit.BalancEditConfig`, and its like of the other methods).
 
         Raises `ModelLoadError`, `LayerError`, `InputError`, `StoreError`, `StoreMismatchError`.
@@ -341,7 +341,10 @@ class Editor:
         image, or none has."""
         pictures = [None if i is None else open_image(i) for i in images]
         prompts = [check_question(q) for q in questions]
-        return self._loaded.to_device(self._loaded.prompter.inputs(pictures, prompts))
+        with self._lock, self.attached():
+            rows = self._method.worded(list(zip(pictures, prompts, strict=True)))
+        inputs = self._loaded.prompter.inputs([i for i, _ in rows], [q for _, q in rows])
+        return self._loaded.to_device(inputs)
 
     def forward(
         self, inputs: Mapping[str, torch.Tensor], *, prompt_lengths: Sequence[int] | None = None
@@ -387,7 +390,7 @@ class Editor:
     ) -> builtins.list[GeneratedAnswer]:
         return generate_answers(
             self._loaded,
-            self._method.tracing,
+            self._method,
             rows,
             max_new_tokens=max_new_tokens,
             num_beams=num_beams,

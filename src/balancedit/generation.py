@@ -5,19 +5,16 @@ Letters: B = rows of a batch, T = tokens of its longest prompt.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from PIL import Image
 
 from balancedit.errors import InputError
+from balancedit.methods.protocol import Method, Row
 from balancedit.models.loading import LoadedModel
-from balancedit.routing import Decision, RouteTrace
-
-Row = tuple[Image.Image | None, str]
+from balancedit.routing import Decision
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,7 @@ class GeneratedAnswer:
 @torch.no_grad()
 def generate_answers(
     loaded: LoadedModel,
-    tracing: Callable[[], AbstractContextManager[RouteTrace]],
+    method: Method,
     rows: Sequence[Row],
     *,
     max_new_tokens: int,
@@ -48,7 +45,7 @@ def generate_answers(
         for start in range(0, len(places), batch_size):
             batch = places[start : start + batch_size]
             made = _generate_batch(
-                loaded, tracing, [rows[i] for i in batch], max_new_tokens, num_beams
+                loaded, method, [rows[i] for i in batch], max_new_tokens, num_beams
             )
             answers.update(zip(batch, made, strict=True))
     return [answers[i] for i in range(len(rows))]
@@ -56,16 +53,17 @@ def generate_answers(
 
 def _generate_batch(
     loaded: LoadedModel,
-    tracing: Callable[[], AbstractContextManager[RouteTrace]],
+    method: Method,
     rows: Sequence[Row],
     max_new_tokens: int,
     num_beams: int,
 ) -> list[GeneratedAnswer]:
-    inputs = loaded.prompter.inputs([i for i, _ in rows], [q for _, q in rows])
-    prompt = inputs["input_ids"]
-    _check_fits(loaded, prompt.shape[1], max_new_tokens)
     model: Any = loaded.model
-    with tracing() as trace:
+    with method.tracing() as trace:
+        asked = method.worded(rows)
+        inputs = loaded.prompter.inputs([i for i, _ in asked], [q for _, q in asked])
+        prompt = inputs["input_ids"]
+        _check_fits(loaded, prompt.shape[1], max_new_tokens)
         out = model.generate(
             **loaded.to_device(inputs),
             do_sample=False,

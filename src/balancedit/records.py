@@ -25,10 +25,11 @@ def reason(answer: Answer, base: str, edits: Mapping[str, Edit]) -> str:
         return "No edit is held, so the untouched model answers."
     edit = edits[answer.nearest]
     fact = f"{edit.id} ('{edit.question}' → '{edit.target}')"
-    if answer.distance is None or answer.radius is None:
+    if answer.radius is None or answer.distance is None:
+        which = "newest" if answer.distance is None else "nearest"
         return (
-            f"Edit {fact}, the newest, fires: {edit.method} changes the layer for every prompt; "
-            f"the untouched model would say '{base}'."
+            f"Edit {fact}, the {which}, fires: {edit.method} has no radius and acts on every "
+            f"prompt; the untouched model would say '{base}'."
         )
     if answer.fired is None:
         return (

@@ -17,6 +17,7 @@ MakeEditor = Callable[..., Editor]
 SETTINGS: dict[str, dict[str, Any]] = {
     "ft": {"lr": 0.05},
     "grace": {"epsilon": 0.5},
+    "ike": {},
 }
 BEFORE_LAST = {
     "llava": "model.language_model.layers.1.mlp.up_proj",

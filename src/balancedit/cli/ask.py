@@ -51,6 +51,9 @@ def why(answer: Answer) -> str:
         return "no edit is held; the model's own answer"
     if answer.distance is None:
         return f"edit {answer.fired} fires, as the newest does for every prompt"
+    if answer.radius is None:
+        distance = output.number(answer.distance)
+        return f"edit {answer.fired} fires, as the nearest does (distance {distance}, no radius)"
     where = f"distance {output.number(answer.distance)}, radius {output.number(answer.radius)}"
     if answer.fired is None:
         return f"no edit fires; the model's own answer (nearest: {answer.nearest}, {where})"

@@ -49,7 +49,7 @@ def run(
     methods: Annotated[
         str,
         typer.Option(metavar="A,B,…", help="Editing methods; METHOD:PRESET for other settings."),
-    ] = "ft,grace,balancedit",
+    ] = "ft,ike,grace,balancedit",
     protocol: Annotated[
         str, typer.Option(metavar="NAME", help="How answers are got and judged.")
     ] = "generate",

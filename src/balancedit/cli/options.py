@@ -79,7 +79,7 @@ class ModelOptions:
         str,
         typer.Option(
             metavar="NAME",
-            help="The editing method: balancedit, ft or grace.",
+            help="The editing method: balancedit, ft, grace or ike.",
             rich_help_panel=_MODEL,
         ),
     ] = "balancedit"

@@ -1,4 +1,4 @@
 """Data sets of edits: the record they share, their loaders, and what they consist of.
 
-The library core imports nothing from here.
+Of the library, only the benchmark and in-context editing use it.
 """

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from balancedit.errors import InputError, nearest_names
-from balancedit.methods import balancedit, ft, grace
+from balancedit.methods import balancedit, ft, grace, ike
 from balancedit.methods.protocol import EditRequest, LearnedEdit, Method
 from balancedit.models.loading import LoadedModel
 
@@ -22,13 +22,14 @@ __all__ = [
 ]
 
 #: A method's settings: a frozen dataclass of its own, which checks itself when it is made.
-MethodConfig = balancedit.BalancEditConfig | ft.FTConfig | grace.GraceConfig
+MethodConfig = balancedit.BalancEditConfig | ft.FTConfig | grace.GraceConfig | ike.IKEConfig
 
 #: name -> (class, presets)
 METHODS: dict[str, tuple[Callable[[LoadedModel, Any], Method], Mapping[str, MethodConfig]]] = {
     "balancedit": (balancedit.BalancEdit, balancedit.PRESETS),
     "ft": (ft.FT, ft.PRESETS),
     "grace": (grace.Grace, grace.PRESETS),
+    "ike": (ike.IKE, ike.PRESETS),
 }
 
 

@@ -19,6 +19,8 @@ from balancedit.codebook import Match
 from balancedit.routing import RouteTrace
 from balancedit.types import Edit
 
+Row = tuple[Image.Image | None, str]  # a picture, or none, and a question
+
 
 @dataclass(frozen=True)
 class EditRequest:
@@ -98,6 +100,10 @@ class Method(Protocol):
     def neighbours(self, image: Image.Image | None, question: str) -> Sequence[Match]:
         """Edits as seen from a query, nearest first; none where the method has no distance. Called
         while attached."""
+
+    def worded(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """What the model is asked instead of (image, question), in the same order. Called while
+        attached, inside `tracing`; all rows have an image, or none has."""
 
     def attach(self) -> None:
         """Make the model answer with the edits in force. Undone exactly by `detach`."""

@@ -14,6 +14,7 @@ from PIL import Image
 from balancedit.adapter import EditedLayer, Transformation
 from balancedit.errors import InputError
 from balancedit.keys import Pool
+from balancedit.methods.protocol import Row
 from balancedit.models.layers import ancestors, resolve_layer
 from balancedit.models.loading import LoadedModel
 from balancedit.routing import Decision, Router, RouteTrace
@@ -55,6 +56,10 @@ class RoutedMethod:
 
     def settle(self) -> None:
         """Nothing, where edits do not depend on one another."""
+
+    def worded(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """The rows as they are: the layer is what changes."""
+        return rows
 
     def tracing(self) -> AbstractContextManager[RouteTrace]:
         """Collect the routing decisions of the prompts seen inside the context."""

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
-from platformdirs import user_cache_path
 from transformers import LlamaForCausalLM
 
+from balancedit.cache import cache_dir
 from balancedit.errors import ModelLoadError
 from balancedit.models.pocket import adapter, sources
 from balancedit.models.pocket.configuration import PocketConfig
@@ -32,12 +31,6 @@ from balancedit.models.pocket.processing import (
 
 FORMAT = 1  # raise when the conversion below changes
 MODEL, PLAIN = "model", "language_model"  # folders of a converted model
-
-
-def cache_dir() -> Path:
-    """Where converted models are kept; the environment's BALANCEDIT_CACHE overrides it."""
-    chosen = os.environ.get("BALANCEDIT_CACHE")
-    return Path(chosen) if chosen else user_cache_path("balancedit", appauthor=False)
 
 
 def revision(path: Path | None = None) -> str:

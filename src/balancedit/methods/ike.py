@@ -1,0 +1,187 @@
+"""IKE: the new fact goes into the prompt, after demonstrations of how to use one. A baseline.
+
+Nothing in the model changes. Every prompt is preceded by the held fact that lies nearest to it, and
+by that fact's demonstrations, retrieved from a training set when the edit was made; there is no
+radius, so some fact precedes every prompt. Only the editor's own calls and `Editor.inputs` word
+prompts like this: the raw model inside ``with editor:`` is the untouched one.
+
+Source: Zheng et al., *Can We Edit Factual Knowledge by In-Context Learning?* (2023): k = 32, mixed
+copy : update : retain = 4 : 12 : 16, nearest last. Retrieval embeds picture and question together,
+as the BalancEdit paper does: here the model's own mean embedding of the prompt at the edited layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+
+from balancedit.cache import cache_dir
+from balancedit.codebook import Codebook, Match, euclidean
+from balancedit.errors import InputError
+from balancedit.keys import mean_key
+from balancedit.methods.demonstrations import Demonstrations, fact
+from balancedit.methods.protocol import EditRequest, LearnedEdit, Row
+from balancedit.methods.routed import RoutedMethod
+from balancedit.models.loading import LoadedModel
+from balancedit.routing import Decision, RouteTrace
+from balancedit.types import Edit
+
+_RESERVE = 64  # tokens kept free for a longer question and the answer
+
+
+@dataclass(frozen=True)
+class IKEConfig:
+    """What precedes a prompt."""
+
+    demonstrations: int = 32  # k (source); 0: the fact alone
+    data: str = "okedit-pocket"  # training set that demonstrations come from
+    part: str = "edit-train"
+
+    def __post_init__(self) -> None:
+        if self.demonstrations < 0:
+            raise InputError(f"demonstrations is {self.demonstrations}; give 0 or more")
+
+
+#: Named settings. A processor's attention over 32 demonstrations is dear; on the default model
+#: eight follow a fact as well.
+PRESETS: dict[str, IKEConfig] = {
+    "recommended": IKEConfig(demonstrations=8),
+    "paper": IKEConfig(),
+}
+
+
+class IKE(RoutedMethod):
+    """The facts held, and what precedes a prompt for each. Letters: D = width of an embedding."""
+
+    name = "ike"
+    sequential = False
+    positives = 0
+    negative = None
+
+    def __init__(self, loaded: LoadedModel, config: IKEConfig) -> None:
+        super().__init__(loaded, mean_key)
+        self.config = config
+        self._facts = Codebook(euclidean)
+        self._prefixes: dict[str, str] = {}
+        self._demonstrations: Demonstrations | None = None
+        self._traces: list[RouteTrace] = []
+        self._bypassed = 0
+
+    def binding(self) -> dict[str, str]:
+        """What a store of these edits is bound to beside the model."""
+        return {"layer": self._loaded.layer, "key": "mean", "distance": "euclidean"}
+
+    def learn(self, request: EditRequest) -> LearnedEdit:
+        """Embed one fact and choose its demonstrations. Raises `InputError` for a training set
+        that does not exist.
+
+        The only tensor is ``prefix``, the UTF-8 bytes of what precedes a prompt, uint8.
+        """
+        key = self.prefill_keys([request.image], [request.question])[0].cpu()
+        chosen = self._chosen(key)
+        prefix, kept = self._fitting(chosen, request)
+        warnings: tuple[str, ...] = ()
+        if kept < len(chosen):
+            warnings = (
+                f"{kept} of {len(chosen)} demonstrations fit the model's context; the farthest "
+                "were left out",
+            )
+        data = torch.tensor(list(prefix.encode()), dtype=torch.uint8)
+        return LearnedEdit(key=key, tensors={"prefix": data}, steps=0, loss=0.0, warnings=warnings)
+
+    def _chosen(self, key: torch.Tensor) -> list[str]:
+        """Demonstrations for a fact with this embedding (D,), nearest last."""
+        if not self.config.demonstrations:
+            return []
+        if self._demonstrations is None:
+            from balancedit.data.table import find  # the library core needs no data set
+
+            data = find(self.config.data)
+            made_of = [
+                self._loaded.fingerprint(),
+                self._loaded.layer,
+                data.digest(self.config.part),
+            ]
+            self._demonstrations = Demonstrations(
+                data.load(self.config.part), self.prefill_keys, made_of, cache_dir() / "ike"
+            )
+        return self._demonstrations.nearest(key, self.config.demonstrations)
+
+    def _fitting(self, chosen: list[str], request: EditRequest) -> tuple[str, int]:
+        """What precedes a prompt, and how many demonstrations of it fit the context; the farthest
+        are dropped first."""
+        limit = self._loaded.context_length
+        new = fact(request.question, request.target)
+        for dropped in range(len(chosen) + 1):
+            prefix = "".join(chosen[dropped:]) + new
+            if limit is None or self._tokens(prefix, request) + _RESERVE <= limit:
+                return prefix, len(chosen) - dropped
+        return new, 0
+
+    def _tokens(self, prefix: str, request: EditRequest) -> int:
+        prompt = prefix + request.question
+        inputs = self._loaded.prompter.inputs([request.image], [prompt])
+        return int(inputs["input_ids"].shape[1])
+
+    # -- holding -----------------------------------------------------------------------------
+
+    def add(self, edit: Edit, key: torch.Tensor, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Put a fact in force. key: (D,); tensors as `learn` makes them."""
+        self._facts.add(edit.id, key, 0.0)
+        self._prefixes[edit.id] = bytes(tensors["prefix"].tolist()).decode()
+
+    def remove(self, edit_id: str) -> None:
+        """Take a fact out of force; the others stay as they are."""
+        self._facts.remove(edit_id)
+        del self._prefixes[edit_id]
+
+    def active(self) -> Sequence[str]:
+        """Ids in force, oldest first."""
+        return self._facts.ids
+
+    def neighbours(self, image: Image.Image | None, question: str) -> list[Match]:
+        """None: a fact has no radius to be inside of. `Answer` names the nearest."""
+        return []
+
+    # -- applying ----------------------------------------------------------------------------
+
+    def worded(self, rows: Sequence[Row]) -> list[Row]:
+        """The rows, each question behind the prefix of the fact nearest to it."""
+        decisions = self._decisions(rows)
+        for trace in self._traces:
+            trace.rows.extend(decisions)
+        return [
+            (image, self._prefixes[d.fired] + question if d.fired else question)
+            for (image, question), d in zip(rows, decisions, strict=True)
+        ]
+
+    def _decisions(self, rows: Sequence[Row]) -> list[Decision]:
+        if self._bypassed or not len(self._facts):
+            return [Decision()] * len(rows)
+        keys = self.prefill_keys([i for i, _ in rows], [q for _, q in rows])
+        nearest = [m for m in self._facts.nearest(keys) if m is not None]
+        return [Decision(m.id, m.id, m.distance, None) for m in nearest]
+
+    @contextmanager
+    def tracing(self) -> Iterator[RouteTrace]:
+        """Collect which fact preceded each prompt worded inside the context."""
+        trace = RouteTrace()
+        self._traces.append(trace)
+        try:
+            yield trace
+        finally:
+            self._traces.remove(trace)
+
+    @contextmanager
+    def bypass(self) -> Iterator[None]:
+        """Inside the context prompts stay as they are."""
+        self._bypassed += 1
+        try:
+            with super().bypass():
+                yield
+        finally:
+            self._bypassed -= 1
