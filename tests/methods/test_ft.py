@@ -40,7 +40,7 @@ def test_an_edit_is_learned_and_reaches_every_prompt(make: Any) -> None:
         assert (answer.distance, answer.radius) == (None, None)
     explanation = editor.explain(B, OTHER)
     assert explanation.neighbours == ()
-    assert "changes the layer for every prompt" in explanation.reason
+    assert "acts on every prompt" in explanation.reason
     assert explanation.base_text in explanation.reason
 
 
