@@ -6,6 +6,9 @@ same route and answer.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,16 +46,14 @@ def two_edits(editor: Editor) -> tuple[str, str]:
 MIXED = ([A, B, FAR, A], [QUESTION, QUESTION, OTHER, REWORDED[0]])
 
 
-def test_edit_then_revert_gives_the_base_model_back(make_editor: Any, key: str) -> None:
-    editor = make_editor(key=key)
+@contextmanager
+def given_back(editor: Editor) -> Iterator[torch.Tensor]:
+    """After the context, in which all edits made are taken back, the model is what it was: logits,
+    modules, weights, and no hook of ours. Gives the logits of `MIXED` beforehand."""
     modules = {n: id(m) for n, m in editor.model.named_modules()}
     state = {n: v.clone() for n, v in editor.model.state_dict().items()}
     base = logits_of(editor, *MIXED)
-    edit = editor.edit(A, QUESTION, "ab", rephrasings=REWORDED)
-    with editor:
-        assert not torch.equal(logits_of(editor, *MIXED), base)
-    assert torch.equal(logits_of(editor, *MIXED), base), "outside the context: the base model"
-    editor.revert(edit.id)
+    yield base
     with editor:
         assert torch.equal(logits_of(editor, *MIXED), base)
     assert {n: id(m) for n, m in editor.model.named_modules()} == modules
@@ -64,6 +65,33 @@ def test_edit_then_revert_gives_the_base_model_back(make_editor: Any, key: str) 
         if "balancedit" in getattr(h, "__module__", "")
     ]
     assert not hooks
+
+
+def assert_changes_only_inside(editor: Editor, base: torch.Tensor) -> None:
+    """The edits held change the logits of `MIXED`, and only inside the editor's context."""
+    with editor:
+        assert not torch.equal(logits_of(editor, *MIXED), base)
+    assert torch.equal(logits_of(editor, *MIXED), base), "outside the context: the base model"
+
+
+def assert_saved_edits_give_the_same(editor: Editor, make: Any, directory: Path) -> None:
+    """The edits held give the same logits, and records, to an editor that `make` opens on a copy
+    of them in `directory`."""
+    with editor:
+        expected = logits_of(editor, *MIXED)
+    editor.save(directory)
+    loaded = make(edits=directory)
+    with loaded:
+        assert torch.equal(logits_of(loaded, *MIXED), expected)
+    assert loaded.list() == editor.list()
+
+
+def test_edit_then_revert_gives_the_base_model_back(make_editor: Any, key: str) -> None:
+    editor = make_editor(key=key)
+    with given_back(editor) as base:
+        edit = editor.edit(A, QUESTION, "ab", rephrasings=REWORDED)
+        assert_changes_only_inside(editor, base)
+        editor.revert(edit.id)
     assert "generate" not in vars(editor.model)
 
 
@@ -80,13 +108,7 @@ def test_weights_of_the_model_take_gradients_as_before(make_editor: Any) -> None
 def test_save_then_load_gives_the_same_logits(make_editor: Any, key: str, tmp_path: Path) -> None:
     editor = make_editor(key=key)
     two_edits(editor)
-    with editor:
-        expected = logits_of(editor, *MIXED)
-    editor.save(tmp_path / "edits")
-    loaded = make_editor(key=key, edits=tmp_path / "edits")
-    with loaded:
-        assert torch.equal(logits_of(loaded, *MIXED), expected)
-    assert loaded.list() == editor.list()
+    assert_saved_edits_give_the_same(editor, partial(make_editor, key=key), tmp_path / "edits")
 
 
 def test_a_batch_equals_its_singles(make_editor: Any, key: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from PIL import Image
@@ -153,3 +155,16 @@ def picture(seed: int, side: int = 24) -> Image.Image:
     """A random picture."""
     rng = np.random.default_rng(seed)
     return Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A data set's reference to `picture(seed)`."""
+
+    seed: int
+
+    def open(self) -> Image.Image:
+        return picture(self.seed)
+
+    def describe(self) -> dict[str, int]:
+        return {"seed": self.seed}

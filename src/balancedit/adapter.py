@@ -92,15 +92,20 @@ class EditedLayer:
         weight: torch.Tensor = self.layer.weight  # type: ignore[assignment]
         return weight.device
 
+    @property
+    def tensor_shape(self) -> tuple[int, ...]:
+        """The shape of an edit's tensor."""
+        return self._apply.shape(self.layer)
+
     def tensor(self, edit_id: str) -> torch.Tensor:
         """The float32 tensor of a held edit."""
         return self._tensors[edit_id]
 
     def add(self, edit_id: str, tensor: torch.Tensor) -> None:
         """Hold an edit's tensor. Raises `ValueError` when it does not fit the layer."""
-        shape = self._apply.shape(self.layer)
-        if tuple(tensor.shape) != shape:
-            raise ValueError(f"an edit's tensor is {tuple(tensor.shape)}, the layer takes {shape}")
+        shape, wanted = tuple(tensor.shape), self.tensor_shape
+        if shape != wanted:
+            raise ValueError(f"an edit's tensor is {shape}, the layer takes {wanted}")
         self._tensors[edit_id] = tensor.to(self.device, torch.float32)
 
     def remove(self, edit_id: str) -> None:

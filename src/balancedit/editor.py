@@ -342,7 +342,7 @@ class Editor:
         image, or none has."""
         pictures = [None if i is None else open_image(i) for i in images]
         prompts = [check_question(q) for q in questions]
-        with self._lock, self.attached():
+        with self.attached():
             rows = self._method.worded(list(zip(pictures, prompts, strict=True)))
         inputs = self._loaded.prompter.inputs([i for i, _ in rows], [q for _, q in rows])
         return self._loaded.to_device(inputs)

@@ -18,11 +18,16 @@ def mean_key(h: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
     return (h.to(torch.float32) * weight).sum(1) / weight.sum(1)
 
 
+def last_position(prompt: torch.Tensor) -> torch.Tensor:
+    """Where each row's last prompt token is. prompt: (B, T) bool -> (B,)."""
+    positions = torch.arange(prompt.shape[1], device=prompt.device)
+    return (prompt * positions).argmax(dim=1)
+
+
 def last_key(h: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
     """The last prompt token. h: (B, T, D), prompt: (B, T) bool -> (B, D)."""
-    positions = torch.arange(prompt.shape[1], device=prompt.device)
-    last = (prompt * positions).argmax(dim=1)
-    return h[torch.arange(len(h), device=h.device), last].to(torch.float32)
+    rows = torch.arange(len(h), device=h.device)
+    return h[rows, last_position(prompt)].to(torch.float32)
 
 
 POOLS: dict[str, Pool] = {"mean": mean_key, "last": last_key}

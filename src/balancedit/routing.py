@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,6 +80,33 @@ class RouteTrace:
         return torch.cat(self.keys)
 
 
+class OpenTraces:
+    """The traces that are being collected just now."""
+
+    def __init__(self) -> None:
+        self._open: list[RouteTrace] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._open)
+
+    @contextmanager
+    def tracing(self) -> Iterator[RouteTrace]:
+        """Collect what is recorded inside the context."""
+        trace = RouteTrace()
+        self._open.append(trace)
+        try:
+            yield trace
+        finally:
+            self._open.remove(trace)
+
+    def record(self, rows: Sequence[Decision], keys: torch.Tensor | None = None) -> None:
+        """Add the decisions of one batch, and its (B, D) keys where there are any."""
+        for trace in self._open:
+            trace.rows.extend(rows)
+            if keys is not None:
+                trace.keys.append(keys)
+
+
 @dataclass
 class _Call:
     """One observed call of the language model."""
@@ -124,7 +151,7 @@ class Router:
         self._depth = 0
         self._call: _Call | None = None
         self._session: _Session | None = None
-        self._traces: list[RouteTrace] = []
+        self._traces = OpenTraces()
         self._prompt_lengths: torch.Tensor | None = None
         self._paused = 0
         self._by_cache: weakref.WeakKeyDictionary[Any, Route] = weakref.WeakKeyDictionary()
@@ -179,15 +206,9 @@ class Router:
 
     # -- what callers use --------------------------------------------------------------------
 
-    @contextmanager
-    def tracing(self) -> Iterator[RouteTrace]:
+    def tracing(self) -> AbstractContextManager[RouteTrace]:
         """Collect keys and decisions of the prompts seen inside the context."""
-        trace = RouteTrace()
-        self._traces.append(trace)
-        try:
-            yield trace
-        finally:
-            self._traces.remove(trace)
+        return self._traces.tracing()
 
     @contextmanager
     def prompt_lengths(self, lengths: Sequence[int] | torch.Tensor | None) -> Iterator[None]:
@@ -208,6 +229,11 @@ class Router:
             yield
         finally:
             self._paused -= 1
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether a `paused` context is open."""
+        return self._paused > 0
 
     def current(self) -> Route | None:
         """The decision in force for the call under way; None where nothing can fire.
@@ -326,9 +352,7 @@ class Router:
             keys = self._keys(args[0], call.prompt)
             if deciding:
                 rows = self.decide(keys)  # type: ignore[misc]
-            for trace in self._traces:
-                trace.keys.append(keys)
-                trace.rows.extend(rows)
+            self._traces.record(rows, keys)
         call.route = Route.of(rows)
         if self._session is not None:
             self._session.route = call.route

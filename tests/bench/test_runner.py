@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
-import tiny
 from balancedit import Editor
 from balancedit.bench.journal import Journal
 from balancedit.bench.protocols import PROTOCOLS, Probe, probes, scores
 from balancedit.bench.runner import BASE, Runner, Settings
 from balancedit.data.sample import EditSample, LocalityProbe
 from balancedit.errors import EditFailedError
+from tiny import Drawn
 
 
 @pytest.fixture
 def family() -> str:
     return "llava"
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A picture of random pixels."""
-
-    seed: int
-
-    def open(self) -> Image.Image:
-        return tiny.picture(self.seed)
-
-    def describe(self) -> dict[str, Any]:
-        return {"seed": self.seed}
 
 
 def sample(number: int, target: str) -> EditSample:

@@ -11,7 +11,20 @@ import torch
 
 from balancedit import Editor
 from balancedit.errors import InputError, StoreMismatchError
-from test_contract import FAR, MIXED, OTHER, QUESTION, A, B, _right_padded, inputs_of, logits_of
+from test_contract import (
+    FAR,
+    MIXED,
+    OTHER,
+    QUESTION,
+    A,
+    B,
+    _right_padded,
+    assert_changes_only_inside,
+    assert_saved_edits_give_the_same,
+    given_back,
+    inputs_of,
+    logits_of,
+)
 
 
 @pytest.fixture(params=["ft", "grace", "grace-prompt"])
@@ -28,38 +41,17 @@ def two_edits(editor: Editor) -> tuple[str, str]:
 
 def test_revert_gives_the_base_model_back_bit_for_bit(editing: Any) -> None:
     editor = editing()
-    modules = {n: id(m) for n, m in editor.model.named_modules()}
-    state = {n: v.clone() for n, v in editor.model.state_dict().items()}
-    base = logits_of(editor, *MIXED)
-    edits = two_edits(editor)
-    with editor:
-        assert not torch.equal(logits_of(editor, *MIXED), base)
-    assert torch.equal(logits_of(editor, *MIXED), base), "outside the context: the base model"
-    for edit in edits:
-        editor.revert(edit)
-    with editor:
-        assert torch.equal(logits_of(editor, *MIXED), base)
-    assert {n: id(m) for n, m in editor.model.named_modules()} == modules
-    assert all(torch.equal(v, state[n]) for n, v in editor.model.state_dict().items())
-    hooks = [
-        h
-        for m in editor.model.modules()
-        for h in (*m._forward_hooks.values(), *m._forward_pre_hooks.values())
-        if "balancedit" in getattr(h, "__module__", "")
-    ]
-    assert not hooks
+    with given_back(editor) as base:
+        edits = two_edits(editor)
+        assert_changes_only_inside(editor, base)
+        for edit in edits:
+            editor.revert(edit)
 
 
 def test_save_then_load_gives_the_same_logits(editing: Any, tmp_path: Path) -> None:
     editor = editing()
     two_edits(editor)
-    with editor:
-        expected = logits_of(editor, *MIXED)
-    editor.save(tmp_path / "edits")
-    loaded = editing(edits=tmp_path / "edits")
-    with loaded:
-        assert torch.equal(logits_of(loaded, *MIXED), expected)
-    assert loaded.list() == editor.list()
+    assert_saved_edits_give_the_same(editor, editing, tmp_path / "edits")
 
 
 def test_records_are_valid_json(editing: Any, tmp_path: Path) -> None:

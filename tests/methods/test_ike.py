@@ -23,30 +23,17 @@ QUESTION = "what is it?"
 A, B = tiny.picture(1), tiny.picture(2)
 
 
-class Picture:
-    """A picture of the tiny models."""
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-
-    def open(self) -> Image.Image:
-        return tiny.picture(self.seed)
-
-    def describe(self) -> dict[str, Any]:
-        return {"seed": self.seed}
-
-
 RECORD = EditSample(
     id="one",
-    image=Picture(5),
+    image=tiny.Drawn(5),
     question="What is this?",
     target="falcon",
     original_answer="owl",
     rephrases=("What would you call this?",),
     image_rephrases=(),
     locality=(
-        LocalityProbe("similar", Picture(6), "What is this?", "swan"),
-        LocalityProbe("same-image", Picture(5), "How many are there?", "two"),
+        LocalityProbe("similar", tiny.Drawn(6), "What is this?", "swan"),
+        LocalityProbe("same-image", tiny.Drawn(5), "How many are there?", "two"),
     ),
     portability=(),
     category="animal",
@@ -109,7 +96,9 @@ def test_a_damaged_index_is_made_again(tmp_path: Path) -> None:
 @pytest.fixture
 def editing(make: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Makes editors whose demonstrations are eleven records of random pictures."""
-    records = [replace(RECORD, id=str(n), image=Picture(50 + n), target=f"t{n}") for n in range(11)]
+    records = [
+        replace(RECORD, id=str(n), image=tiny.Drawn(50 + n), target=f"t{n}") for n in range(11)
+    ]
 
     class Data:
         def load(self, part: str) -> list[EditSample]:

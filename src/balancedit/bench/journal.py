@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from balancedit.errors import ResultsError
+from balancedit.store.files import write_durably
 
 HEADER, ROWS = "run.json", "rows.jsonl"
 
@@ -33,7 +34,8 @@ class Journal:
             if header.exists():
                 _check_same(directory, json.loads(header.read_text())["identity"], identity)
             else:
-                _write_whole(header, {"identity": identity, "about": about})
+                run = {"identity": identity, "about": about}
+                write_durably(header, json.dumps(run, indent=1).encode())
             _drop_partial_line(directory / ROWS)
         except (OSError, ValueError, KeyError) as error:
             raise ResultsError(
@@ -86,12 +88,6 @@ def _check_same(directory: Path, found: dict[str, Any], wanted: dict[str, Any]) 
             f"'{directory}' holds results of another run: its {name} is {found.get(name)!r}, not "
             f"{wanted.get(name)!r}; choose another directory with --out"
         )
-
-
-def _write_whole(path: Path, value: dict[str, Any]) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=1))
-    os.replace(partial, path)
 
 
 def _drop_partial_line(path: Path) -> None:

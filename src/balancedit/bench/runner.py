@@ -8,7 +8,7 @@ locality compares with.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,12 +130,12 @@ class Runner:
                 editor.edit(image, sample.question, sample.target)
             except BalanceditError as error:
                 failures[sample.id] = error
+        shown = {s.shows for s in held}
         for sample in missing:
             if sample.id in failures:
                 self._write_failure(method, size, sample, failures[sample.id])
-                continue
-            others = {s.shows for s in held} - {sample.shows}
-            self._probe(method, size, sample, editor, {}, others)
+            else:
+                self._probe(method, size, sample, editor, {}, shown - {sample.shows})
 
     # -- one result --------------------------------------------------------------------------
 
@@ -146,13 +146,13 @@ class Runner:
         sample: EditSample,
         editor: Editor,
         about: dict[str, Any],
-        touched: set[str] | None = None,
+        touched: Collection[str] = (),
     ) -> None:
         asked = probes(sample)
         started = time.perf_counter()
         outputs = self._protocol.outputs(editor, asked, self._settings.batch_size)
         about = about | {"probe_seconds": round(time.perf_counter() - started, 3)}
-        self._write(method, size, sample, asked, outputs, about, touched or set())
+        self._write(method, size, sample, asked, outputs, about, touched)
 
     def _write(
         self,
@@ -162,11 +162,11 @@ class Runner:
         asked: Sequence[Probe],
         outputs: list[Any],
         about: dict[str, Any],
-        touched: set[str] | None = None,
+        touched: Collection[str] = (),
     ) -> None:
         hits = self._protocol.hits(sample, asked, self._before[sample.id], outputs)
         row = _head(method, size, sample) | about
-        row |= {"scores": scores(asked, hits, touched or set()), "outputs": outputs}
+        row |= {"scores": scores(asked, hits, touched), "outputs": outputs}
         self._append(row)
 
     def _write_failure(

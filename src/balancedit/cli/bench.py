@@ -191,15 +191,15 @@ def _provenance(loaded: LoadedModel) -> dict[str, Any]:
     import torch
     import transformers
 
-    device = next(loaded.model.parameters()).device
+    weight = next(loaded.model.parameters())
     return {
         "balancedit": balancedit.__version__,
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "python": platform.python_version(),
-        "device": str(device),
+        "device": str(weight.device),
         "processor": platform.machine(),
         "threads": torch.get_num_threads(),
-        "dtype": str(next(loaded.model.parameters()).dtype).removeprefix("torch."),
+        "dtype": str(weight.dtype).removeprefix("torch."),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -23,7 +23,7 @@ from balancedit.codebook import DISTANCES, Codebook, Match
 from balancedit.errors import InputError, nearest_names
 from balancedit.keys import POOLS
 from balancedit.methods.protocol import EditRequest, LearnedEdit
-from balancedit.methods.routed import RoutedMethod, check_adam
+from balancedit.methods.routed import RoutedMethod, by_radius, check_adam
 from balancedit.models.loading import LoadedModel
 from balancedit.routing import Decision
 from balancedit.scope import influence_radius
@@ -186,10 +186,7 @@ class BalancEdit(RoutedMethod):
         return self._codebook.ranked(self.prefill_keys([image], [question])[0])
 
     def _decide(self, keys: torch.Tensor) -> list[Decision]:
-        return [
-            Decision(m.id if m.inside else None, m.id, m.distance, m.radius) if m else Decision()
-            for m in self._codebook.nearest(keys)
-        ]
+        return by_radius(self._codebook.nearest(keys))
 
 
 def _known(value: float | None) -> float:

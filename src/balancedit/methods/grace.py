@@ -25,9 +25,9 @@ from torch import nn
 
 from balancedit.codebook import Codebook, Match, euclidean
 from balancedit.errors import InputError, nearest_names
-from balancedit.keys import last_key
+from balancedit.keys import last_key, last_position
 from balancedit.methods.protocol import EditRequest, LearnedEdit
-from balancedit.methods.routed import RoutedMethod, check_adam
+from balancedit.methods.routed import RoutedMethod, by_radius, check_adam
 from balancedit.models.loading import LoadedModel
 from balancedit.routing import Decision
 from balancedit.types import Edit
@@ -153,9 +153,8 @@ class PromptValue:
         """The router's pool: h (B, P, D), prompt (B, P) bool -> (B, D) the last prompt token."""
         self._places = prompt
         if self._where == "last":
-            position = torch.arange(prompt.shape[1], device=prompt.device)
-            last = (prompt * position).amax(1, keepdim=True)
-            self._places = position == last
+            positions = torch.arange(prompt.shape[1], device=prompt.device)
+            self._places = positions == last_position(prompt)[:, None]
         return last_key(h, prompt)
 
     def shape(self, layer: nn.Module) -> tuple[int, ...]:
@@ -219,7 +218,7 @@ class Grace(RoutedMethod):
         key = self.prefill_keys([request.image], [request.question])[0]
         ruling, near = self._entries.ruling(key, request.target)
         generator = torch.Generator().manual_seed(self.config.seed)
-        start = torch.rand(self._layer.base_weight.shape[0], generator=generator)
+        start = torch.rand(self._layer.tensor_shape, generator=generator)
         trained = self._finetune(
             request.image,
             request.question,
@@ -277,7 +276,4 @@ class Grace(RoutedMethod):
         return self._entries.ranked(self.prefill_keys([image], [question])[0])
 
     def _decide(self, keys: torch.Tensor) -> list[Decision]:
-        return [
-            Decision(m.id if m.inside else None, m.id, m.distance, m.radius) if m else Decision()
-            for m in self._entries.nearest(keys)
-        ]
+        return by_radius(self._entries.nearest(keys))

@@ -12,8 +12,8 @@ as the BalancEdit paper does: here the model's own mean embedding of the prompt 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -27,7 +27,7 @@ from balancedit.methods.demonstrations import Demonstrations, fact
 from balancedit.methods.protocol import EditRequest, LearnedEdit, Row
 from balancedit.methods.routed import RoutedMethod
 from balancedit.models.loading import LoadedModel
-from balancedit.routing import Decision, RouteTrace
+from balancedit.routing import Decision, OpenTraces, RouteTrace
 from balancedit.types import Edit
 
 _RESERVE = 64  # tokens kept free for a longer question and the answer
@@ -68,8 +68,7 @@ class IKE(RoutedMethod):
         self._facts = Codebook(euclidean)
         self._prefixes: dict[str, str] = {}
         self._demonstrations: Demonstrations | None = None
-        self._traces: list[RouteTrace] = []
-        self._bypassed = 0
+        self._worded = OpenTraces()
 
     def binding(self) -> dict[str, str]:
         """What a store of these edits is bound to beside the model."""
@@ -152,36 +151,19 @@ class IKE(RoutedMethod):
     def worded(self, rows: Sequence[Row]) -> list[Row]:
         """The rows, each question behind the prefix of the fact nearest to it."""
         decisions = self._decisions(rows)
-        for trace in self._traces:
-            trace.rows.extend(decisions)
+        self._worded.record(decisions)
         return [
             (image, self._prefixes[d.fired] + question if d.fired else question)
             for (image, question), d in zip(rows, decisions, strict=True)
         ]
 
     def _decisions(self, rows: Sequence[Row]) -> list[Decision]:
-        if self._bypassed or not len(self._facts):
+        if self._router.is_paused or not len(self._facts):
             return [Decision()] * len(rows)
         keys = self.prefill_keys([i for i, _ in rows], [q for _, q in rows])
         nearest = [m for m in self._facts.nearest(keys) if m is not None]
         return [Decision(m.id, m.id, m.distance, None) for m in nearest]
 
-    @contextmanager
-    def tracing(self) -> Iterator[RouteTrace]:
+    def tracing(self) -> AbstractContextManager[RouteTrace]:
         """Collect which fact preceded each prompt worded inside the context."""
-        trace = RouteTrace()
-        self._traces.append(trace)
-        try:
-            yield trace
-        finally:
-            self._traces.remove(trace)
-
-    @contextmanager
-    def bypass(self) -> Iterator[None]:
-        """Inside the context prompts stay as they are."""
-        self._bypassed += 1
-        try:
-            with super().bypass():
-                yield
-        finally:
-            self._bypassed -= 1
+        return self._worded.tracing()

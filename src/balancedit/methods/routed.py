@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from balancedit.adapter import EditedLayer, Transformation
+from balancedit.codebook import Match
 from balancedit.errors import InputError
 from balancedit.keys import Pool
 from balancedit.methods.protocol import Row
@@ -115,6 +116,14 @@ class RoutedMethod:
                 lr=lr,
                 eps=eps,
             )
+
+
+def by_radius(nearest: Sequence[Match | None]) -> list[Decision]:
+    """A decision a row: the nearest entry fires where the row lies inside its radius."""
+    return [
+        Decision(m.id if m.inside else None, m.id, m.distance, m.radius) if m else Decision()
+        for m in nearest
+    ]
 
 
 def check_adam(steps: int, lr: float | None, eps: float) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from random import Random
 from typing import NamedTuple
 
+from balancedit.methods.demonstrations import fact
 from balancedit.models.pocket import scenes
 from balancedit.models.pocket.artwork import BACKGROUNDS, things
 from balancedit.models.pocket.questions import (
@@ -72,18 +73,18 @@ def fact_rows(shown: list[Scene], count: int, chance: Random) -> list[Row]:
         question, true = ask(scene, kind, chance)
         if chance.random() < 0.7:
             answer = any_answer(kind, scene, chance)
-            fact = f"{chance.choice(TRAINED[kind])} {answer}"
+            stated = (chance.choice(TRAINED[kind]), answer)
         else:
             answer = true
-            fact = " ".join(ask(scene, chance.choice([k for k in OPEN_KINDS if k != kind]), chance))
-        rows.append(Row(number, f"{before}New Fact: {fact}\nPrompt: {question}", answer))
+            stated = ask(scene, chance.choice([k for k in OPEN_KINDS if k != kind]), chance)
+        rows.append(Row(number, before + fact(*stated) + question, answer))
     return rows
 
 
 def _demonstration(chance: Random) -> str:
     other = chance.choice(siblings(chance.choice(things()).name))
     first, second = chance.choice(TRAINED["name"]), chance.choice(TRAINED["name"])
-    fact, asked = f"{first} {other}", f"{second} {other}"
+    asked = f"{second} {other}"
     if chance.random() >= 0.6:
         asked = f"{chance.choice(TRAINED['background'])} {chance.choice(sorted(BACKGROUNDS))}"
-    return f"New Fact: {fact}\nPrompt: {asked}\n\n"
+    return f"{fact(first, other)}{asked}\n\n"

@@ -20,8 +20,10 @@ from rich.table import Table
 from torch.nn import functional as F
 from transformers import LlamaForCausalLM
 
+from balancedit.methods.demonstrations import fact
 from balancedit.models.pocket import artwork, convert, scenes
 from balancedit.models.pocket.evaluate import SEED, Asker
+from balancedit.models.pocket.plain_texts import REPLY, USER
 from balancedit.models.pocket.questions import HELD_OUT, TRAINED, any_answer, siblings
 from balancedit.models.pocket.sources import quiet
 
@@ -67,7 +69,7 @@ def replies(model: Any, tokenizer: Any) -> list[list[int]]:
     """Greedy replies to the prompts, as token ids."""
     made = []
     for prompt in PROMPTS:
-        text = f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
+        text = f"{USER}{prompt}{REPLY}"
         inputs = tokenizer(text, return_tensors="pt")
         out = model.generate(
             **inputs,
@@ -115,7 +117,7 @@ def facts_followed(asker: Asker, demonstrations: int, count: int) -> float:
 
 
 def _fact(chance: Random, answer: str, then: str) -> str:
-    return f"New Fact: {chance.choice(TRAINED['name'])} {answer}\nPrompt: {then}"
+    return fact(chance.choice(TRAINED["name"]), answer) + then
 
 
 def evaluate_text(

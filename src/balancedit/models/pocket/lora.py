@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from balancedit.models.pocket import adapter, curriculum
 from balancedit.models.pocket.curriculum import BLACK, Row
+from balancedit.models.pocket.plain_texts import REPLY, USER
 from balancedit.models.pocket.scenes import Scene
 
 IMAGE_ROWS, FACT_ROWS, TEXT_ROWS = 64, 8, 4  # facts at even steps, texts at odd ones
@@ -59,8 +60,8 @@ class Trainer:
         self._features, self._black, self._shown = features, black, shown
         self._image_tokens = self._project([BLACK]).shape[1]
         self._embedding = self._lm.get_input_embeddings().weight.detach()
-        self._before = self._ids("<|im_start|>user\n")
-        self._after = self._ids("<|im_end|>\n<|im_start|>assistant\n")
+        self._before = self._ids(USER)
+        self._after = self._ids(REPLY)
         self._end = self._ids("<|im_end|>")
         self._texts = [self._ids(text) for text in texts]
         self._trained = [p for p in self._lm.parameters() if p.requires_grad]

@@ -1,8 +1,8 @@
 """Rebuild the pocket model's adapter: ``python -m balancedit.models.pocket.train --out DIR``.
 
-Stages: renderings and their features → alignment of the projector → LoRA. Each
-leaves its result in DIR, so a run that was killed goes on where it was. docs/pocket.md is the
-recipe in words. Needs the extra ``train`` (resvg_py, peft); the artwork extract ships with the
+Stages: renderings and their features → alignment of the projector → LoRA. Each leaves
+its result in DIR, so a run that was killed goes on where it was. docs/pocket.md is the recipe in
+words. Needs the extra ``train`` (resvg_py, peft); the artwork extract ships with the
 package and is itself rebuilt by `artwork_build.py`.
 """
 
