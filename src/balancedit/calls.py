@@ -24,6 +24,11 @@ def takes_mask(module: nn.Module) -> bool:
     return "attention_mask" in parameters and bool(tokens)
 
 
+def takes_pictures(module: nn.Module) -> bool:
+    """Whether a module's forward takes pixel values."""
+    return "pixel_values" in _parameter_names(type(module).forward)
+
+
 @functools.cache
 def _parameter_names(forward: Any) -> tuple[str, ...]:
     return tuple(inspect.signature(forward).parameters)

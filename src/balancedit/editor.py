@@ -12,7 +12,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, overload
@@ -22,7 +22,7 @@ from PIL import Image
 from torch import nn
 
 from balancedit.errors import InputError, StoreError
-from balancedit.generation import GeneratedAnswer, generate_answers
+from balancedit.generation import GeneratedAnswer, generate_answers, remembering
 from balancedit.history import resolve
 from balancedit.images import Source, open_image, pixel_hash, solid, thumbnail
 from balancedit.methods import EditRequest, Method, configure, make_method
@@ -191,8 +191,7 @@ class Editor:
         """
         single, pairs = paired(image, question)
         rows = [(None if i is None else open_image(i), check_question(q)) for i, q in pairs]
-        with self._lock, self.attached():
-            self.refresh()
+        with self._working():
             answers = [
                 _as_answer(a) for a in self._generate(rows, max_new_tokens, num_beams, batch_size)
             ]
@@ -203,7 +202,7 @@ class Editor:
         what the untouched model says."""
         picture = open_image(image) if image is not None else None
         question = check_question(question)
-        with self._lock, self.attached():
+        with self._working(), remembering(self._loaded, self._method):
             answer = self.ask(picture, question)
             with self._method.bypass():
                 base = self._generate([(picture, question)])[0].text
@@ -213,6 +212,17 @@ class Editor:
             Neighbour(edits[m.id], m.distance, m.radius, m.inside) for m in matches[:nearest]
         )
         return Explanation(question, answer, base, neighbours, reason(answer, base, edits))
+
+    @contextmanager
+    def remembering(self) -> Iterator[None]:
+        """Inside the context questions that are asked again, in the same batches, are read again
+        only from the edited layer's block on, whichever edits are in force by then; the answers are
+        the same, bit for bit. It holds for every editor that shares the model (`Editor.on`), and
+        keeps up to half a gigabyte. The model's weights must not change meanwhile."""
+        with ExitStack() as context:
+            with self._working():
+                context.enter_context(remembering(self._loaded, self._method))
+            yield
 
     # -- editing -----------------------------------------------------------------------------
 
@@ -239,8 +249,7 @@ class Editor:
         anchor, anchor_name = self._negative(negative, picture.size)
         if self._store.read_only:
             raise StoreError("the edit store is read-only; open a copy of it that can be written")
-        with self._lock, self.attached():
-            self.refresh()
+        with self._working(), remembering(self._loaded, self._method):
             self._check_length(picture, question, answer)
             started = time.perf_counter()
             before = self._generate([(picture, question)])[0].text
@@ -363,6 +372,13 @@ class Editor:
             return self._loaded.model(**inputs)
 
     # -- inside ------------------------------------------------------------------------------
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """One of the editor's own calls: with the edits in force, as the store has them now."""
+        with self._lock, self.attached(), self._loaded.pictures.reused():
+            self.refresh()
+            yield
 
     def _sync(self) -> None:
         """Make the method hold exactly the store's active edits."""

@@ -5,13 +5,16 @@ Letters: B = rows of a batch, T = tokens of its longest prompt.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from balancedit.errors import InputError
+from balancedit.images import solid
 from balancedit.methods.protocol import Method, Row
 from balancedit.models.loading import LoadedModel
 from balancedit.routing import Decision
@@ -64,17 +67,58 @@ def _generate_batch(
         inputs = loaded.prompter.inputs([i for i, _ in asked], [q for _, q in asked])
         prompt = inputs["input_ids"]
         _check_fits(loaded, prompt.shape[1], max_new_tokens)
-        out = model.generate(
-            **loaded.to_device(inputs),
-            do_sample=False,
-            num_beams=num_beams,
-            max_new_tokens=max_new_tokens,
-            pad_token_id=_pad(loaded),
-        )
+        with _remembered(loaded, method, inputs, num_beams):
+            out = model.generate(
+                **loaded.to_device(inputs),
+                do_sample=False,
+                num_beams=num_beams,
+                max_new_tokens=max_new_tokens,
+                pad_token_id=_pad(loaded),
+            )
     per_row = max(1, len(trace.rows) // len(rows))  # a beam search routes every beam
     decisions = trace.rows[::per_row] or [Decision()] * len(rows)
     texts = loaded.prompter.answers(out, prompt)
     return [GeneratedAnswer(t, d) for t, d in zip(texts, decisions, strict=True)]
+
+
+@contextmanager
+def remembering(loaded: LoadedModel, method: Method) -> Iterator[None]:
+    """Inside the context a batch of prompts that is asked again, with other edits in force, is not
+    read again before the edited layer's block; nothing differs by a bit. Nothing happens where the
+    model or the method does not allow it. Called while attached."""
+    model: Any = loaded.model
+    inputs = loaded.prompter.inputs([solid((64, 64), "black")], ["What is this?"])
+
+    @torch.no_grad()
+    def second_token() -> torch.Tensor:
+        made = model.generate(
+            **loaded.to_device(inputs),
+            do_sample=False,
+            min_new_tokens=2,
+            max_new_tokens=2,
+            pad_token_id=_pad(loaded),
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+        return torch.cat(made.logits)
+
+    with method.bypass():
+        fits = method.reads_once and loaded.prefix.fits("generation", second_token)
+    with loaded.prefix.remembering() if fits else nullcontext():
+        yield
+
+
+def _remembered(
+    loaded: LoadedModel, method: Method, inputs: Mapping[str, torch.Tensor], num_beams: int
+) -> AbstractContextManager[None]:
+    """Around a `generate` of these inputs, whatever may be remembered of them."""
+    if not loaded.prefix.is_remembering or not method.reads_once:
+        return nullcontext()
+    digest = hashlib.sha1(usedforsecurity=False)
+    for name, value in sorted(inputs.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.contiguous().view(torch.uint8).numpy().data)
+    return loaded.prefix.asked((num_beams, digest.digest()))
 
 
 def _check_fits(loaded: LoadedModel, tokens: int, new: int) -> None:

@@ -62,11 +62,13 @@ class Method(Protocol):
     """One editing method, bound to one loaded model.
 
     `sequential`: what an edit does depends on those made before it, so they must be held in the
-    order they were made in.
+    order they were made in. `reads_once`: nothing that runs before the edited layer's block is
+    looked at, so that prompts may be read that far once (`replay.py`).
     """
 
     name: str
     sequential: bool
+    reads_once: bool
 
     @property
     def positives(self) -> int:

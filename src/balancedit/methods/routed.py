@@ -5,8 +5,8 @@ relies on is `Method`, not this class.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from PIL import Image
@@ -19,7 +19,7 @@ from balancedit.methods.protocol import Row
 from balancedit.models.layers import ancestors, resolve_layer
 from balancedit.models.loading import LoadedModel
 from balancedit.routing import Decision, Router, RouteTrace
-from balancedit.training import Trained, finetune
+from balancedit.training import Trained, finetune, frozen
 
 Decide = Callable[[torch.Tensor], Sequence[Decision]]
 
@@ -41,6 +41,7 @@ class RoutedMethod:
     ) -> None:
         layer = resolve_layer(loaded.model, loaded.layer)
         watched = resolve_layer(loaded.model, key_layer) if key_layer else layer
+        self.reads_once = not (key_layer and loaded.prefix.covers(key_layer))
         self._loaded = loaded
         self._router = Router(ancestors(loaded.model, loaded.layer), watched, pool, None)
         self._layer = EditedLayer(layer, self._router, apply)
@@ -105,7 +106,7 @@ class RoutedMethod:
         prompter = self._loaded.prompter
         answer = prompter.answer_ids(target, self._loaded.eos)
         inputs = self._loaded.to_device(prompter.inputs([image], [question]))
-        with self.bypass():
+        with self.bypass(), self._same_prompt(inputs):
             return finetune(
                 self._loaded.model,
                 self._layer,
@@ -116,6 +117,14 @@ class RoutedMethod:
                 lr=lr,
                 eps=eps,
             )
+
+    def _same_prompt(self, inputs: Mapping[str, torch.Tensor]) -> AbstractContextManager[None]:
+        """For a loop over one prompt: what comes before the edited layer's block runs once, where
+        the model allows it."""
+        model, prefix = self._loaded.model, self._loaded.prefix
+        with frozen(model):
+            fits = prefix.fits("training", lambda: model(**inputs, use_cache=False).logits)
+        return prefix.held() if fits else nullcontext()
 
 
 def by_radius(nearest: Sequence[Match | None]) -> list[Decision]:

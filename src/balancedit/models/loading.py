@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from balancedit.models.layers import edit_candidates, resolve_layer
 from balancedit.models.prompting import Prompter
 from balancedit.models.rephraser import Rephraser, backbone_rephraser
 from balancedit.models.table import BUNDLED
+from balancedit.replay import Prefix
+from balancedit.vision import EncodedPictures, picture_encoders
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,13 @@ class LoadedModel:
     layer: str
     edit_lr: float
     rephraser: Rephraser | None = None
+    pictures: EncodedPictures = field(init=False, repr=False, compare=False)
+    prefix: Prefix = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        encoders = picture_encoders(self.model, self.layer)
+        object.__setattr__(self, "pictures", EncodedPictures(encoders))
+        object.__setattr__(self, "prefix", Prefix(self.model, self.layer))
 
     @property
     def device(self) -> torch.device:

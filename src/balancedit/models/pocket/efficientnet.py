@@ -114,19 +114,19 @@ class PocketVisionTower(nn.Module):
         """F, the number of features per image token."""
         return HEAD_CHANNELS + 4 * (MIDDLE_CHANNELS + 3)
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """pixels: (B, 3, S, S) -> (B, N, F), cells row by row."""
-        middle, last = self.backbone(pixels)
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """pixel_values: (B, 3, S, S) -> (B, N, F), cells row by row."""
+        middle, last = self.backbone(pixel_values)
         fine = torch.cat(
-            [F.adaptive_avg_pool2d(middle, 2 * self.grid), self._colours(pixels)], dim=1
+            [F.adaptive_avg_pool2d(middle, 2 * self.grid), self._colours(pixel_values)], dim=1
         )
         quarters = F.pixel_unshuffle(fine, 2)  # (B, 4 * 115, G, G)
         cells = torch.cat([F.adaptive_avg_pool2d(last, self.grid), quarters], dim=1)
         return cells.flatten(2).transpose(1, 2)
 
-    def _colours(self, pixels: Tensor) -> Tensor:
-        """pixels: (B, 3, S, S) -> (B, 3, 2G, 2G) mean colour of each quarter cell."""
-        return F.adaptive_avg_pool2d(pixels, 2 * self.grid)
+    def _colours(self, pixel_values: Tensor) -> Tensor:
+        """pixel_values: (B, 3, S, S) -> (B, 3, 2G, 2G) mean colour of each quarter cell."""
+        return F.adaptive_avg_pool2d(pixel_values, 2 * self.grid)
 
 
 def fold_checkpoint(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
