@@ -22,6 +22,7 @@ from PIL import Image
 from torch import nn
 
 from balancedit.errors import InputError, StoreError
+from balancedit.forcing import ForcedAnswer, force_answers
 from balancedit.generation import GeneratedAnswer, generate_answers, remembering
 from balancedit.history import resolve
 from balancedit.images import Source, open_image, pixel_hash, solid, thumbnail
@@ -212,6 +213,37 @@ class Editor:
             Neighbour(edits[m.id], m.distance, m.radius, m.inside) for m in matches[:nearest]
         )
         return Explanation(question, answer, base, neighbours, reason(answer, base, edits))
+
+    def force(
+        self,
+        images: Sequence[Source | None],
+        questions: Sequence[str],
+        answers: Sequence[str],
+        *,
+        candidates: int = 1,
+        batch_size: int = 32,
+    ) -> builtins.list[ForcedAnswer]:
+        """Teacher forcing: for each question and answer, what the model finds most likely at every
+        token of that answer, given the tokens before it.
+
+        Easier than answering, since most of the answer is given away; here for figures to compare
+        with published ones. candidates: how many tokens are kept at each place. Raises `ImageError`
+        or `InputError`.
+        """
+        rows = [
+            (None if i is None else open_image(i), check_question(q))
+            for i, q in zip(images, questions, strict=True)
+        ]
+        forced = [check_answer(answer) for answer in answers]
+        with self._working():
+            return force_answers(
+                self._loaded,
+                self._method,
+                rows,
+                forced,
+                candidates=candidates,
+                batch_size=batch_size,
+            )
 
     @contextmanager
     def remembering(self) -> Iterator[None]:

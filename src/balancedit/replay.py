@@ -134,9 +134,7 @@ class Prefix:
 
         assert self._block is not None
         with ExitStack() as undo:
-            undo.callback(
-                self._block.register_forward_pre_hook(reach, with_kwargs=True).remove
-            )
+            undo.callback(self._block.register_forward_pre_hook(reach, with_kwargs=True).remove)
             for module in [*self._beside, *self._below[-1:]]:
                 undo.callback(module.register_forward_hook(record).remove)
             yield

@@ -5,7 +5,7 @@ checked against. Only that tensor trains (a weight of the edited layer, or what 
 there), in float32 whatever the model's type, on the language-modelling loss of the new answer and
 its end-of-sequence token given the prompt.
 
-Letters: T = prompt tokens, A = answer tokens with the end token.
+Letters: B = prompts, T = prompt tokens, A = answer tokens with the end token.
 """
 
 from __future__ import annotations
@@ -36,22 +36,44 @@ class Trained:
 def with_answer(
     inputs: Mapping[str, torch.Tensor], answer: Sequence[int]
 ) -> dict[str, torch.Tensor]:
-    """Append one answer's token ids to a batch of one prompt.
+    """Append one answer's token ids to a batch of one prompt; see `with_answers`."""
+    return with_answers(inputs, [answer])
 
-    Every per-token input (the ids, the mask, token types …: what has the ids' shape) grows by A;
-    the mask by ones, the ids by the answer, the rest by zeros.
+
+def with_answers(
+    inputs: Mapping[str, torch.Tensor], answers: Sequence[Sequence[int]]
+) -> dict[str, torch.Tensor]:
+    """Append an answer's token ids to each of B prompts, shorter ones padded behind.
+
+    Every per-token input (the ids, the mask, token types …: what has the ids' shape (B, T)) grows
+    by A; the mask by ones where an answer has tokens, the ids by the answer, the rest by zeros.
     """
     ids = inputs["input_ids"]
-    tail = torch.tensor([list(answer)], device=ids.device, dtype=ids.dtype)
+    tail = torch.zeros(len(answers), max(map(len, answers)), dtype=ids.dtype)
+    mask = torch.zeros_like(tail)
+    for row, answer in enumerate(answers):
+        tail[row, : len(answer)] = torch.tensor(list(answer), dtype=ids.dtype)
+        mask[row, : len(answer)] = 1
     grown: dict[str, torch.Tensor] = {}
     for name, value in inputs.items():
         if isinstance(value, torch.Tensor) and value.shape == ids.shape:
-            fill = {"input_ids": tail, "attention_mask": torch.ones_like(tail)}
-            extra = fill.get(name, torch.zeros_like(tail)).to(value.dtype)
+            fill = {"input_ids": tail, "attention_mask": mask}
+            extra = fill.get(name, torch.zeros_like(tail)).to(value)
             grown[name] = torch.cat([value, extra], dim=1)
         else:
             grown[name] = value
     return grown
+
+
+def answer_logits(
+    model: nn.Module, inputs: Mapping[str, torch.Tensor], answers: Sequence[Sequence[int]]
+) -> list[torch.Tensor]:
+    """The logits that predict each answer's tokens: B × (tokens of the answer, vocabulary) float32.
+    `inputs`: prompts and answers together, as `with_answers` makes them."""
+    width = max(map(len, answers))
+    keep = {"logits_to_keep": width + 1} if _keeps_logits(type(model)) else {}
+    logits = model(**inputs, **keep, use_cache=False).logits[:, -width - 1 :]
+    return [row[: len(answer)].float() for row, answer in zip(logits, answers, strict=True)]
 
 
 def answer_loss(
@@ -59,11 +81,8 @@ def answer_loss(
 ) -> torch.Tensor:
     """Mean cross-entropy of the answer's tokens, nats. `inputs`: prompt and answer together, as
     `with_answer` makes them, one row."""
-    n = len(answer)
-    keep = {"logits_to_keep": n + 1} if _keeps_logits(type(model)) else {}
-    logits = model(**inputs, **keep, use_cache=False).logits
-    targets = torch.tensor(list(answer), device=logits.device)
-    return F.cross_entropy(logits[0, -n - 1 : -1].float(), targets)
+    (logits,) = answer_logits(model, inputs, [answer])
+    return F.cross_entropy(logits, torch.tensor(list(answer), device=logits.device))
 
 
 def _keeps_logits(kind: type[nn.Module]) -> bool:

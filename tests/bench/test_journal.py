@@ -48,3 +48,12 @@ def test_a_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(ResultsError, match="--out"):
         Journal(tmp_path / "file", RUN, {})
+
+
+def test_methods_may_be_added_but_not_changed(tmp_path: Path) -> None:
+    Journal(tmp_path, RUN, {}, {"ft": {"lr": 0.1}})
+    Journal(tmp_path, RUN, {}, {"grace": {"epsilon": 1.0}})
+    assert read_header(tmp_path)["methods"] == {"ft": {"lr": 0.1}, "grace": {"epsilon": 1.0}}
+    with pytest.raises(ResultsError, match="ft"):
+        Journal(tmp_path, RUN, {}, {"ft": {"lr": 0.2}})
+    assert read_header(tmp_path)["methods"]["ft"] == {"lr": 0.1}

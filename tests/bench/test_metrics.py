@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-import torch
 
 from balancedit.bench.metrics import (
     bootstrap,
@@ -130,25 +129,22 @@ def test_metrics_of_different_edits_are_refused() -> None:
 
 
 def test_token_accuracy() -> None:
-    logits = torch.eye(4)[[2, 0, 3]]
-    assert token_accuracy(logits, torch.tensor([2, 0, 3])) == 1
-    assert token_accuracy(logits, torch.tensor([2, 1, 3])) == pytest.approx(2 / 3)
-    assert token_accuracy(logits, torch.tensor([-100, 1, 3])) == 0.5
-    assert token_accuracy(logits.bfloat16().requires_grad_(), [2, 0, 1]) == pytest.approx(2 / 3)
+    top = [[2, 0], [0, 1], [3, 2]]
+    assert token_accuracy([2, 0, 3], top) == 1
+    assert token_accuracy([2, 1, 3], top) == pytest.approx(2 / 3)
     with pytest.raises(ValueError, match="do not match"):
-        token_accuracy(logits, [2, 0])
-    with pytest.raises(ValueError, match="no label counts"):
-        token_accuracy(logits, [-100, -100, -100])
+        token_accuracy([2, 0], top)
+    with pytest.raises(ValueError, match="do not match"):
+        token_accuracy([], [])
 
 
 def test_top_k_agreement_compares_rank_by_rank() -> None:
-    before = torch.tensor([[4.0, 3.0, 2.0, 1.0], [4.0, 3.0, 2.0, 1.0]])
-    after = torch.tensor([[4.0, 3.0, 2.0, 1.0], [3.0, 4.0, 2.0, 1.0]])
-    assert top_k_agreement(before, before.bfloat16(), k=4) == 1
+    before = [[4, 3, 2, 1], [4, 3, 2, 1]]
+    after = [[4, 3, 2, 1], [3, 4, 2, 1]]
+    assert top_k_agreement(before, before, k=4) == 1
     assert top_k_agreement(before, after, k=1) == 0.5
     assert top_k_agreement(before, after, k=2) == 0.5
     assert top_k_agreement(before, after, k=4) == 0.75
-    assert top_k_agreement(np.zeros((2, 20)), np.zeros((2, 20))) == 1
     with pytest.raises(ValueError, match="cannot compare"):
         top_k_agreement(before, after, k=10)
     with pytest.raises(ValueError, match="cannot compare"):

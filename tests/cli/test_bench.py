@@ -16,6 +16,11 @@ from balancedit.bench.journal import Journal
     [
         (["--methods", "grave"], "nearest: grace"),
         (["--methods", "ft:papr"], "nearest: paper"),
+        (["--methods", "ft+lrr=1"], "nearest: lr"),
+        (["--methods", "ft+lr=x"], "wrong kind"),
+        (["--methods", "ft+lr"], "+OPTION=VALUE"),
+        (["--methods", ","], "no methods"),
+        (["--batch-size", "0"], "--batch-size"),
         (["--data", "okedit-pokcet"], "nearest: okedit-pocket"),
         (["--part", "edit-evil"], "nearest: edit-eval"),
         (["--protocol", "generat"], "nearest: generate"),

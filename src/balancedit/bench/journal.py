@@ -15,26 +15,38 @@ from typing import Any
 from balancedit.errors import ResultsError
 from balancedit.store.files import write_durably
 
-HEADER, ROWS = "run.json", "rows.jsonl"
+HEADER, ROWS, SUMMARY = "run.json", "rows.jsonl", "summary.json"
 
 
 class Journal:
     """The results directory of one run.
 
-    identity: what makes two runs the same (model, data, settings …), plain JSON types; `about` is
-    kept beside it and may differ from run to run (machine, time …). Raises `ResultsError` where
-    the directory holds another run or cannot be written.
+    identity: what makes two runs the same (model, data, protocol …), plain JSON types. methods:
+    settings by method; a later run may bring more methods, but not other settings of the same.
+    about: what may differ from run to run (machine, time …); the first run's is kept. Raises
+    `ResultsError` where the directory holds another run or cannot be written.
     """
 
-    def __init__(self, directory: Path, identity: dict[str, Any], about: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        identity: dict[str, Any],
+        about: dict[str, Any],
+        methods: dict[str, dict[str, Any]] | None = None,
+    ) -> None:
         self.directory = directory
+        methods = json.loads(json.dumps(methods or {}))
         try:
             directory.mkdir(parents=True, exist_ok=True)
             header = directory / HEADER
+            run = {"identity": identity, "methods": {}, "about": about}
             if header.exists():
-                _check_same(directory, json.loads(header.read_text())["identity"], identity)
-            else:
-                run = {"identity": identity, "about": about}
+                run = json.loads(header.read_text())
+                _check_same(directory, run["identity"], identity)
+            known = run["methods"]
+            _check_same(directory, {m: known.get(m, methods[m]) for m in methods}, methods)
+            if not header.exists() or methods.keys() - known.keys():
+                run["methods"] = known | methods
                 write_durably(header, json.dumps(run, indent=1).encode())
             _drop_partial_line(directory / ROWS)
         except (OSError, ValueError, KeyError) as error:
@@ -46,6 +58,14 @@ class Journal:
     def rows(self) -> list[dict[str, Any]]:
         """Every result so far, in the order they came."""
         return list(read_rows(self.directory))
+
+    def summarise(self, summary: dict[str, Any]) -> None:
+        """Put a summary beside the results, in place of the one before. Raises `ResultsError`."""
+        path = self.directory / SUMMARY
+        try:
+            write_durably(path, json.dumps(summary, indent=1).encode())
+        except OSError as error:
+            raise ResultsError(f"cannot write '{path}': {error}") from error
 
     def append(self, row: dict[str, Any]) -> None:
         """Add one result; it is on the disk when this returns. Raises `ResultsError`."""

@@ -4,21 +4,19 @@ Scores are fractions from 0 to 1. An edit's probes are averaged first, then the 
 edit with many probes weighs no more than one with few. Intervals come from resampling edits, never
 probes: an edit's probes stand or fall together.
 
-Legend: N edits, R resamples, T positions, V vocabulary. Logits may be torch tensors on any device
-or numpy arrays; this module knows nothing about models or data sets.
+Legend: N edits, R resamples, T places of an answer's tokens, K candidates a place. This module
+knows nothing about models or data sets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from balancedit.text import same_text, vqa_answer
 
-IGNORED = -100  # label of positions that count for nothing, as transformers has it
 RESAMPLES = 2000
 
 Scores = Sequence[float] | np.ndarray  # one score an edit, (N,); nan where an edit has none
@@ -92,45 +90,34 @@ def _bootstrap(columns: Sequence[Scores], resamples: int, seed: int) -> Interval
     return Interval(float(_harmonic(_mean(scores))), float(low), float(high), valued)
 
 
-def token_accuracy(logits: Any, labels: Any) -> float:
-    """Teacher forcing: the share of positions whose most likely token is the gold one.
+def token_accuracy(gold: Sequence[int], top: Sequence[Sequence[int]]) -> float:
+    """Teacher forcing: the share of an answer's tokens that are the most likely ones there.
 
-    logits: (T, V), row t predicting labels[t]. labels: (T,) token ids, `IGNORED` where none counts.
-    Raises ValueError when the lengths differ or no label counts.
+    gold: (T,) token ids. top: (T, K) the ids most likely at each place, most likely first. Raises
+    ValueError when the lengths differ or there is no token.
     """
-    predicted, gold = _array(logits).argmax(-1), _array(labels)
-    if predicted.shape != gold.shape:
-        raise ValueError(f"{predicted.shape} predictions do not match {gold.shape} labels")
-    counted = gold != IGNORED
-    if not counted.any():
-        raise ValueError("no label counts: a target needs at least one token")
-    return float((predicted == gold)[counted].mean())
+    if len(gold) != len(top) or not gold:
+        raise ValueError(f"{len(top)} predictions do not match {len(gold)} tokens")
+    return sum(ids[0] == token for token, ids in zip(gold, top, strict=True)) / len(gold)
 
 
-def top_k_agreement(before: Any, after: Any, k: int = 10) -> float:
-    """The share of (position, rank) pairs at which two models' k most likely tokens are the same.
+def top_k_agreement(
+    before: Sequence[Sequence[int]], after: Sequence[Sequence[int]], k: int = 10
+) -> float:
+    """The share of (place, rank) pairs at which two models' k most likely tokens are the same.
 
-    before, after: (T, V) logits of the same positions. With k = 1, the agreement of arg-max tokens
-    (teacher-forced locality); with k = 10, what EasyEdit reports as image locality: "loc@10" here.
-    Equal logits rank by token id. Raises ValueError when the shapes differ or V < k.
+    before, after: (T, K) token ids of the same places, most likely first. With k = 1, the agreement
+    of arg-max tokens (teacher-forced locality); with k = 10, what EasyEdit reports as image
+    locality: "loc@10" here. Raises ValueError when the places differ or K < k.
     """
-    first, second = _array(before), _array(after)
-    if first.shape != second.shape or not first.size or first.shape[-1] < k:
-        raise ValueError(f"cannot compare the top {k} of {first.shape} and {second.shape} logits")
-    return float((_top(first, k) == _top(second, k)).mean())
-
-
-def _top(logits: np.ndarray, k: int) -> np.ndarray:
-    """The k most likely tokens, most likely first: (…, V) -> (…, k)."""
-    return np.argsort(-logits, axis=-1, kind="stable")[..., :k]
-
-
-def _array(values: Any) -> np.ndarray:
-    """A numpy array of a torch tensor (bfloat16 too, which numpy lacks) or of anything like one."""
-    if not hasattr(values, "detach"):
-        return np.asarray(values)
-    tensor = values.detach().cpu()
-    return np.asarray(tensor.float() if tensor.is_floating_point() else tensor)
+    if len(before) != len(after) or not before or any(len(p) < k for p in (*before, *after)):
+        raise ValueError(f"cannot compare the top {k} of {len(before)} and {len(after)} places")
+    same = [
+        old == new
+        for first, second in zip(before, after, strict=True)
+        for old, new in zip(first[:k], second[:k], strict=True)
+    ]
+    return sum(same) / len(same)
 
 
 def _mean(scores: np.ndarray) -> np.ndarray:

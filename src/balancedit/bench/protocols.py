@@ -1,23 +1,28 @@
 """How an edit's probes are asked and judged. Every figure names its protocol.
 
 ``generate``: greedy decoding to the natural stop, whole answers compared after the normalisation of
-`text.vqa_answer`; locality is the text after the edit equal to the text before it. See
-docs/benchmark.md for why this is the default.
+`text.vqa_answer`; locality is the text after the edit equal to the text before it.
+
+``teacher-forced``: the expected answer's own tokens are fed in, and the share of them counts that
+is the most likely next token; locality is the agreement of the most likely tokens before and after.
+This gives most of the answer away, and stands here to compare with published tables. See
+docs/benchmark.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from PIL import Image
 
-from balancedit.bench.metrics import exact_match
+from balancedit.bench.metrics import exact_match, token_accuracy, top_k_agreement
 from balancedit.data.sample import EditSample
 from balancedit.editor import Editor
 
 REACH = ("Acc", "T-Gen", "I-Gen")
 PAPER_LOCALITY = "similar"  # the kind of locality probe that the paper's Loc counts
+TOP = 10  # candidates a token that EasyEdit's image locality compares
 
 
 class Probe(NamedTuple):
@@ -26,18 +31,20 @@ class Probe(NamedTuple):
     measures: str
     image: Image.Image | None
     question: str
-    shows: str | None  # the thing in a locality probe's picture, where the data say
+    expected: str  # the target, or for locality the true answer as far as the data know it
+    shows: str | None = None  # the thing in a locality probe's picture, where the data say
 
 
 def probes(sample: EditSample) -> list[Probe]:
     """Everything that is asked about one edit, in a fixed order."""
-    image = sample.image.open()
-    made = [Probe("Acc", image, sample.question, None)]
-    made += [Probe("T-Gen", image, question, None) for question in sample.rephrases]
-    made += [Probe("I-Gen", i.open(), sample.question, None) for i in sample.image_rephrases]
+    image, target = sample.image.open(), sample.target
+    made = [Probe("Acc", image, sample.question, target)]
+    made += [Probe("T-Gen", image, question, target) for question in sample.rephrases]
+    made += [Probe("I-Gen", i.open(), sample.question, target) for i in sample.image_rephrases]
     for found in sample.locality:
         picture = found.image.open() if found.image is not None else None
-        made.append(Probe(found.kind, picture, found.question, found.shows))
+        expected = found.answer or sample.original_answer
+        made.append(Probe(found.kind, picture, found.question, expected, found.shows))
     return made
 
 
@@ -49,14 +56,11 @@ class EvaluationProtocol(Protocol):
     def outputs(self, editor: Editor, asked: Sequence[Probe], batch_size: int) -> list[Any]:
         """What the model says to each probe, as plain JSON types."""
 
-    def hits(
-        self,
-        sample: EditSample,
-        asked: Sequence[Probe],
-        before: Sequence[Any],
-        after: Sequence[Any],
-    ) -> list[float]:
-        """0 to 1 for each probe: the target given, or for locality the old output kept."""
+    def judged(
+        self, asked: Sequence[Probe], before: Sequence[Any], after: Sequence[Any]
+    ) -> list[dict[str, float]]:
+        """0 to 1 for each probe by what is measured: the target given, or for locality the old
+        output kept."""
 
 
 class Generate:
@@ -71,36 +75,76 @@ class Generate:
         )
         return [a.text for a in answers]
 
-    def hits(
-        self,
-        sample: EditSample,
-        asked: Sequence[Probe],
-        before: Sequence[str],
-        after: Sequence[str],
-    ) -> list[float]:
+    def judged(
+        self, asked: Sequence[Probe], before: Sequence[str], after: Sequence[str]
+    ) -> list[dict[str, float]]:
         """Normalised exact match with the target; for locality, with the text before the edit."""
         return [
-            float(exact_match(new, sample.target) if p.measures in REACH else new == old)
+            {p.measures: float(exact_match(new, p.expected) if p.measures in REACH else new == old)}
             for p, old, new in zip(asked, before, after, strict=True)
         ]
 
 
-PROTOCOLS: dict[str, EvaluationProtocol] = {"generate": Generate()}
+class TeacherForced:
+    """The most likely tokens under the expected answer's own prefix.
+
+    An output is {"gold": (T,) token ids, "top": (T, 10) the most likely ids at each place}; the end
+    token is not scored, as in published tables. Locality is the agreement of arg-max tokens;
+    "loc@10" is that of the first ten, on the paper's kind of locality.
+    """
+
+    name = "teacher-forced"
+
+    def outputs(
+        self, editor: Editor, asked: Sequence[Probe], batch_size: int
+    ) -> list[dict[str, Any]]:
+        """Token ids, as above."""
+        forced = editor.force(
+            [p.image for p in asked],
+            [p.question for p in asked],
+            [p.expected for p in asked],
+            candidates=TOP,
+            batch_size=batch_size,
+        )
+        return [{"gold": list(f.ids), "top": [list(ids) for ids in f.top]} for f in forced]
+
+    def judged(
+        self,
+        asked: Sequence[Probe],
+        before: Sequence[Mapping[str, Any]],
+        after: Sequence[Mapping[str, Any]],
+    ) -> list[dict[str, float]]:
+        """Token accuracy; for locality, agreement with the tokens before the edit."""
+        judged: list[dict[str, float]] = []
+        for probe, old, new in zip(asked, before, after, strict=True):
+            if probe.measures in REACH:
+                judged.append({probe.measures: token_accuracy(new["gold"], new["top"])})
+                continue
+            judged.append({probe.measures: top_k_agreement(old["top"], new["top"], 1)})
+            if probe.measures == PAPER_LOCALITY:
+                judged[-1]["loc@10"] = top_k_agreement(old["top"], new["top"], TOP)
+        return judged
+
+
+PROTOCOLS: dict[str, EvaluationProtocol] = {p.name: p for p in (Generate(), TeacherForced())}
 
 
 def scores(
-    asked: Sequence[Probe], hits: Sequence[float], touched: Collection[str] = ()
+    asked: Sequence[Probe],
+    judged: Sequence[Mapping[str, float]],
+    touched: Collection[str] = (),
 ) -> dict[str, float]:
-    """Mean hits of one edit by what they measure; "Loc" is the paper's kind of locality.
+    """Means of one edit by what they measure; "Loc" is the paper's kind of locality.
 
     touched: things that other edits of the same run changed; locality probes about them are left
     out. What has no probe is left out.
     """
-    by_measure: dict[str, list[float]] = {}
-    for probe, hit in zip(asked, hits, strict=True):
+    found: dict[str, list[float]] = {}
+    for probe, outcome in zip(asked, judged, strict=True):
         if probe.measures in REACH or probe.shows not in touched:
-            by_measure.setdefault(probe.measures, []).append(hit)
-    means = {name: sum(found) / len(found) for name, found in by_measure.items()}
+            for name, value in outcome.items():
+                found.setdefault(name, []).append(value)
+    means = {name: sum(values) / len(values) for name, values in found.items()}
     if PAPER_LOCALITY in means:
         means["Loc"] = means.pop(PAPER_LOCALITY)
     return means

@@ -2,36 +2,46 @@
 
 Single edits are held one at a time: made, probed, taken back. In a sequence of n, all n are made
 first and all are probed after the last. Outputs before any edit are recorded once and are what
-locality compares with.
+locality compares with. All that is asked about one edit, of the unedited model and of every
+contender, is asked in a row, so that its prompts are read and its pictures encoded once.
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+
+from balancedit.bench.contenders import Contender
 from balancedit.bench.journal import Journal
 from balancedit.bench.protocols import EvaluationProtocol, Probe, probes, scores
 from balancedit.data.sample import EditSample
 from balancedit.editor import Editor
 from balancedit.errors import BalanceditError
 from balancedit.images import pixel_hash
+from balancedit.types import Edit
 
-BASE = "base"  # stands for the unedited model among the methods
+BASE = "base"  # stands for the unedited model among the contenders
 EDITS = "edits"  # folder of the stores that sequences of edits are kept in
 
-#: Opens an editor for a method, its edits kept in a directory or (None) in memory.
-OpenEditor = Callable[[str, Path | None], Editor]
+#: Opens an editor for a contender, or (None) for the unedited model; its edits are kept in a
+#: directory or (None) in memory. All editors share one loaded model.
+OpenEditor = Callable[[Contender | None, Path | None], Editor]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is run. held: numbers of edits held at once; 1 is each edit alone."""
+    """What is run. held: numbers of edits held at once; 1 is each edit alone. batch_size: questions
+    asked together; halved where they do not fit the memory."""
 
-    methods: tuple[str, ...]
+    contenders: tuple[Contender, ...]
     held: tuple[int, ...] = (1,)
     batch_size: int = 32
 
@@ -48,115 +58,170 @@ class Runner:
         open_editor: OpenEditor,
         advance: Callable[[str], None],
     ) -> None:
-        """advance: called with a description after each result; `total` calls in all, less those
-        that an earlier run made."""
+        """advance: called with a description after each result; `remaining` calls in all."""
         self._samples, self._protocol, self._settings = samples, protocol, settings
         self._journal, self._open, self._advance = journal, open_editor, advance
         rows = journal.rows()
         self._done = {(r["method"], r["held"], r["sample"]) for r in rows}
-        self._before = {r["sample"]: r["outputs"] for r in rows if r["method"] == BASE}
+        self._before = {r["sample"]: r["outputs"] for r in rows if _recorded(r)}
+        self._batch_size = settings.batch_size
+        self._unedited: Editor | None = None
 
     def remaining(self) -> int:
         """Results still to come."""
-        runs = {(m, n) for m in self._settings.methods for n in self._settings.held} | {(BASE, 0)}
-        return sum(len(self._missing(method, size)) for method, size in runs)
+        runs = [(BASE, 0), *((c.name, n) for c in self._settings.contenders for n in self._sizes)]
+        return sum(len(self._missing(name, size)) for name, size in runs)
 
     def run(self) -> None:
         """Everything not yet done."""
-        self._record_base()
-        for method in self._settings.methods:
-            for size in sorted(self._settings.held):
-                if size == 1:
-                    self._single(method)
-                else:
-                    self._sequence(method, size)
+        singles = self._settings.contenders if 1 in self._sizes else ()
+        editors: dict[str, Editor] = {}
+        for sample in self._samples:
+            waiting = [c for c in singles if not self._has(c.name, 1, sample)]
+            if not waiting and self._has(BASE, 0, sample):
+                continue
+            with self._asking(sample, [(c.name, 1) for c in waiting]) as asked:
+                self._record_base(sample, asked)
+                for contender in waiting:
+                    if contender.name not in editors:
+                        editors[contender.name] = self._open(contender, None)
+                    self._single(contender, sample, asked, editors[contender.name])
+        editors.clear()
+        for size in self._sizes:
+            if size > 1:
+                self._sequence(size)
+
+    @property
+    def _sizes(self) -> list[int]:
+        return sorted(set(self._settings.held))
 
     def _held(self, size: int) -> Sequence[EditSample]:
-        """Samples that a run with `size` edits held is about; the base model's are all."""
+        """Samples that a run with `size` edits held is about; other runs are about all."""
         return self._samples[:size] if size > 1 else self._samples
 
-    def _missing(self, method: str, size: int) -> list[EditSample]:
-        return [s for s in self._held(size) if (method, size, s.id) not in self._done]
+    def _has(self, name: str, size: int, sample: EditSample) -> bool:
+        return (name, size, sample.id) in self._done
 
-    # -- the three kinds of run --------------------------------------------------------------
+    def _missing(self, name: str, size: int) -> list[EditSample]:
+        return [s for s in self._held(size) if not self._has(name, size, s)]
 
-    def _record_base(self) -> None:
-        """What the unedited model says, and how it scores."""
-        missing = self._missing(BASE, 0)
-        if not missing:
-            return
-        editor = self._open(self._settings.methods[0], None)
-        for sample in missing:
+    # -- the kinds of run --------------------------------------------------------------------
+
+    @contextmanager
+    def _asking(
+        self, sample: EditSample, runs: Sequence[tuple[str, int]]
+    ) -> Iterator[Sequence[Probe]]:
+        """The sample's probes, whose prompts are read once inside the context. Where a picture
+        cannot be had, the context is entered with no probe and the runs are recorded as failed."""
+        if self._unedited is None:
+            self._unedited = self._open(None, None)
+        try:
             asked = probes(sample)
-            outputs = self._protocol.outputs(editor, asked, self._settings.batch_size)
-            self._before[sample.id] = outputs
-            self._write(BASE, 0, sample, asked, outputs, {})
+        except BalanceditError as error:
+            for name, size in [(BASE, 0), *runs]:
+                if not self._has(name, size, sample):
+                    self._write_failure(name, size, sample, error)
+            asked = []
+        with self._unedited.remembering():
+            yield asked
 
-    def _single(self, method: str) -> None:
-        """Each edit alone: made, probed, taken back."""
-        missing = self._missing(method, 1)
-        if not missing:
+    def _record_base(self, sample: EditSample, asked: Sequence[Probe]) -> None:
+        """What the unedited model says, and how it scores."""
+        if self._has(BASE, 0, sample):
             return
-        editor = self._open(method, None)
-        for sample in missing:
-            started = time.perf_counter()
-            try:
-                edit = editor.edit(sample.image.open(), sample.question, sample.target)
-            except BalanceditError as error:
-                self._write_failure(method, 1, sample, error)
-                continue
-            about = {"edit_seconds": round(time.perf_counter() - started, 3)}
-            self._probe(method, 1, sample, editor, about)
-            editor.revert(edit.id)
+        assert self._unedited is not None
+        outputs, about = self._outputs(self._unedited, asked)
+        self._before[sample.id] = outputs
+        self._write(BASE, 0, sample, asked, outputs, about)
 
-    def _sequence(self, method: str, size: int) -> None:
+    def _single(
+        self, contender: Contender, sample: EditSample, asked: Sequence[Probe], editor: Editor
+    ) -> None:
+        """One edit alone: made, probed, taken back."""
+        if self._has(contender.name, 1, sample):
+            return
+        try:
+            edit = editor.edit(sample.image.open(), sample.question, sample.target)
+        except BalanceditError as error:
+            self._write_failure(contender.name, 1, sample, error)
+            return
+        outputs, about = self._outputs(editor, asked)
+        self._write(contender.name, 1, sample, asked, outputs, about | _about(edit))
+        editor.revert(edit.id)
+
+    def _sequence(self, size: int) -> None:
         """`size` edits together. They are kept in a store, so that a killed run need not learn them
         again."""
-        missing = self._missing(method, size)
-        if not missing:
-            return
-        editor = self._open(method, self._journal.directory / EDITS / method)
+        waiting = [c for c in self._settings.contenders if self._missing(c.name, size)]
+        editors: dict[str, Editor] = {}
+        failures: dict[tuple[str, str], BalanceditError] = {}
+        for contender in waiting:
+            editors[contender.name], failed = self._taught(contender, size)
+            failures |= {(contender.name, sample): error for sample, error in failed.items()}
+        shown = {s.shows for s in self._held(size)}
+        for sample in self._held(size):
+            names = [c.name for c in waiting if not self._has(c.name, size, sample)]
+            if not names:
+                continue
+            with self._asking(sample, [(name, size) for name in names]) as asked:
+                for name in names:
+                    if self._has(name, size, sample):
+                        continue
+                    if (name, sample.id) in failures:
+                        self._write_failure(name, size, sample, failures[name, sample.id])
+                        continue
+                    outputs, about = self._outputs(editors[name], asked)
+                    others = shown - {sample.shows}
+                    self._write(name, size, sample, asked, outputs, about, others)
+
+    def _taught(self, contender: Contender, size: int) -> tuple[Editor, dict[str, BalanceditError]]:
+        """An editor that holds `size` edits, and what could not be learned, by sample.
+
+        A contender's sizes share a store, which grows; a size smaller than what that one holds has
+        one of its own.
+        """
         held = self._held(size)
-        present = {
-            (e.question, e.target, e.image_sha256)
-            for e in editor.list(states=("active", "retired"))
-        }
+        facts: dict[str, tuple[str, str, str]] = {}
         failures: dict[str, BalanceditError] = {}
         for sample in held:
-            image = sample.image.open()
-            if (sample.question, sample.target, pixel_hash(image)) in present:
-                continue
             try:
-                editor.edit(image, sample.question, sample.target)
+                picture = pixel_hash(sample.image.open())
+                facts[sample.id] = (sample.question, sample.target, picture)
             except BalanceditError as error:
                 failures[sample.id] = error
-        shown = {s.shows for s in held}
-        for sample in missing:
-            if sample.id in failures:
-                self._write_failure(method, size, sample, failures[sample.id])
-            else:
-                self._probe(method, size, sample, editor, {}, shown - {sample.shows})
+        folder = self._journal.directory / EDITS / _slug(contender.name)
+        editor = self._open(contender, folder)
+        if not _facts(editor) <= set(facts.values()):
+            editor = self._open(contender, folder.with_name(f"{folder.name}-{size}"))
+        present = _facts(editor)
+        for sample in held:
+            if sample.id in facts and facts[sample.id] not in present:
+                try:
+                    editor.edit(sample.image.open(), sample.question, sample.target)
+                except BalanceditError as error:
+                    failures[sample.id] = error
+        return editor, failures
 
     # -- one result --------------------------------------------------------------------------
 
-    def _probe(
-        self,
-        method: str,
-        size: int,
-        sample: EditSample,
-        editor: Editor,
-        about: dict[str, Any],
-        touched: Collection[str] = (),
-    ) -> None:
-        asked = probes(sample)
+    def _outputs(self, editor: Editor, asked: Sequence[Probe]) -> tuple[list[Any], dict[str, Any]]:
+        """What the model says to each probe, and how long that took."""
+
         started = time.perf_counter()
-        outputs = self._protocol.outputs(editor, asked, self._settings.batch_size)
-        about = about | {"probe_seconds": round(time.perf_counter() - started, 3)}
-        self._write(method, size, sample, asked, outputs, about, touched)
+        while True:
+            try:
+                outputs = self._protocol.outputs(editor, asked, self._batch_size)
+                break
+            except RuntimeError as error:
+                if self._batch_size == 1 or not should_reduce_batch_size(error):
+                    raise
+            self._batch_size //= 2
+            clear_device_cache(garbage_collection=True)
+        return outputs, {"probe_seconds": round(time.perf_counter() - started, 3)}
 
     def _write(
         self,
-        method: str,
+        name: str,
         size: int,
         sample: EditSample,
         asked: Sequence[Probe],
@@ -164,15 +229,15 @@ class Runner:
         about: dict[str, Any],
         touched: Collection[str] = (),
     ) -> None:
-        hits = self._protocol.hits(sample, asked, self._before[sample.id], outputs)
-        row = _head(method, size, sample) | about
-        row |= {"scores": scores(asked, hits, touched), "outputs": outputs}
+        judged = self._protocol.judged(asked, self._before[sample.id], outputs)
+        row = _head(name, size, sample) | about
+        row |= {"scores": scores(asked, judged, touched), "outputs": outputs}
         self._append(row)
 
     def _write_failure(
-        self, method: str, size: int, sample: EditSample, error: BalanceditError
+        self, name: str, size: int, sample: EditSample, error: BalanceditError
     ) -> None:
-        self._append(_head(method, size, sample) | {"failed": str(error)})
+        self._append(_head(name, size, sample) | {"failed": str(error)})
 
     def _append(self, row: dict[str, Any]) -> None:
         self._journal.append(row)
@@ -180,9 +245,35 @@ class Runner:
         self._advance(f"{row['method']}, {row['held']} held")
 
 
-def _head(method: str, size: int, sample: EditSample) -> dict[str, Any]:
+def _recorded(row: dict[str, Any]) -> bool:
+    return row["method"] == BASE and "failed" not in row
+
+
+def _about(edit: Edit) -> dict[str, Any]:
+    """What a result line says of the edit itself; seconds include the answer before it."""
     return {
-        "method": method,
+        "edit_seconds": edit.seconds,
+        "radius": edit.radius,
+        "loss": edit.loss,
+        "warnings": list(edit.warnings),
+    }
+
+
+def _facts(editor: Editor) -> set[tuple[str, str, str]]:
+    """Question, target and picture of the edits made so far, those retired since among them."""
+    made = editor.list(states=("active", "retired"))
+    return {(e.question, e.target, e.image_sha256) for e in made}
+
+
+def _slug(name: str) -> str:
+    """A folder name for a contender, different for different names."""
+    readable = re.sub(r"[^A-Za-z0-9.=-]+", "_", name)
+    return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+
+
+def _head(name: str, size: int, sample: EditSample) -> dict[str, Any]:
+    return {
+        "method": name,
         "held": size,
         "sample": sample.id,
         "category": sample.category,

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import platform
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-import balancedit
 from balancedit.cli import output, session
 from balancedit.cli.options import OutputOptions, with_options
 from balancedit.errors import InputError, nearest_names
 
 if TYPE_CHECKING:
     from balancedit.data.sample import EditSample
-    from balancedit.models.loading import LoadedModel
 
 app = typer.Typer(help="Compare editing methods on a data set, and tabulate the results.")
 
@@ -48,8 +44,10 @@ def run(
     ] = None,
     methods: Annotated[
         str,
-        typer.Option(metavar="A,B,…", help="Editing methods; METHOD:PRESET for other settings."),
-    ] = "ft,ike,grace,balancedit",
+        typer.Option(
+            metavar="A,B,…", help="METHOD[:PRESET][+OPTION=VALUE…][@LAYER], commas between."
+        ),
+    ] = "ft,ike,mend,grace,balancedit",
     protocol: Annotated[
         str, typer.Option(metavar="NAME", help="How answers are got and judged.")
     ] = "generate",
@@ -72,14 +70,15 @@ def run(
     results: ResultsOption = RESULTS,
 ) -> dict[str, Any] | None:
     """Run editing methods over a data set; a run that was killed goes on where it was."""
+    from balancedit.bench import contenders
     from balancedit.bench.protocols import PROTOCOLS
     from balancedit.data.table import find
-    from balancedit.methods import configure
 
     # Everything that can be wrong with the arguments, before the model loads.
-    chosen = [name.strip() for name in methods.split(",") if name.strip()]
-    configs = {name: vars(configure(*_preset(name), {})) for name in chosen}
+    chosen = contenders.parse_all(methods)
     sizes = _sizes(sequential, n)
+    if batch_size < 1:
+        raise InputError(f"--batch-size is {batch_size}; at least 1 is needed")
     if protocol not in PROTOCOLS:
         raise InputError(f"unknown protocol '{protocol}'{nearest_names(protocol, PROTOCOLS)}")
     found = find(data)
@@ -87,15 +86,24 @@ def run(
     samples = _first(found.load(part), n, f"{found.name} {part}")
 
     from balancedit.bench.journal import Journal
+    from balancedit.bench.provenance import provenance, summary
     from balancedit.bench.runner import Runner, Settings
     from balancedit.editor import Editor
 
     with output.working(f"loading {model} …"):
         loaded = session.load_alone(model, layer, device, debug=out.debug)
+    models = {None: loaded} | {c.layer: loaded.at(c.layer) for c in chosen if c.layer}
 
-    def open_editor(name: str, edits: Path | None) -> Editor:
-        method, preset = _preset(name)
-        return Editor.on(loaded, edits=edits, method=method, preset=preset)
+    def open_editor(contender: contenders.Contender | None, edits: Path | None) -> Editor:
+        if contender is None:
+            return Editor.on(loaded)
+        return Editor.on(
+            models[contender.layer],
+            edits=edits,
+            method=contender.method,
+            preset=contender.preset,
+            **contender.options,
+        )
 
     identity = {
         "model": loaded.name,
@@ -104,22 +112,22 @@ def run(
         "data": found.name,
         "part": part,
         "digest": found.digest(part),
-        "edits": n,
         "protocol": protocol,
-        "methods": configs,
     }
-    journal = Journal(results, identity, _provenance(loaded))
+    settings = {c.name: c.config() | {"layer": c.layer or loaded.layer} for c in chosen}
+    journal = Journal(results, identity, provenance(loaded), settings)
     with output.progress("recording") as progress:
         runner = Runner(
             samples,
             PROTOCOLS[protocol],
-            Settings(tuple(chosen), sizes, batch_size),
+            Settings(chosen, sizes, batch_size),
             journal,
             open_editor,
             progress.advance,
         )
         progress.total(runner.remaining())
         runner.run()
+    journal.summarise(summary(results, loaded))
     return _report(out, results, by=None)
 
 
@@ -163,12 +171,6 @@ def _group(by: str | None) -> str | None:
     return by
 
 
-def _preset(name: str) -> tuple[str, str]:
-    """A method and its preset, from ``METHOD`` or ``METHOD:PRESET``."""
-    method, _, preset = name.partition(":")
-    return method, preset or "recommended"
-
-
 def _sizes(text: str, n: int) -> tuple[int, ...]:
     """Numbers of edits held at once. Raises `InputError` for what is no such number."""
     try:
@@ -184,22 +186,3 @@ def _first(samples: list[EditSample], n: int, what: str) -> list[EditSample]:
     if not 1 <= n <= len(samples):
         raise InputError(f"{what} has {len(samples)} edits; --n must be from 1 to that, not {n}")
     return samples[:n]
-
-
-def _provenance(loaded: LoadedModel) -> dict[str, Any]:
-    """What a figure may depend on beside what is run: versions and machine."""
-    import torch
-    import transformers
-
-    weight = next(loaded.model.parameters())
-    return {
-        "balancedit": balancedit.__version__,
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "python": platform.python_version(),
-        "device": str(weight.device),
-        "processor": platform.machine(),
-        "threads": torch.get_num_threads(),
-        "dtype": str(weight.dtype).removeprefix("torch."),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-    }

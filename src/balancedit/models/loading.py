@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,11 @@ class LoadedModel:
         encoders = picture_encoders(self.model, self.layer)
         object.__setattr__(self, "pictures", EncodedPictures(encoders))
         object.__setattr__(self, "prefix", Prefix(self.model, self.layer))
+
+    def at(self, layer: str) -> LoadedModel:
+        """The same model with another layer to edit, a dotted path. Raises `LayerError`."""
+        resolve_layer(self.model, layer)
+        return replace(self, layer=layer)
 
     @property
     def device(self) -> torch.device:

@@ -1,0 +1,81 @@
+"""What a benchmark compares: a method with its settings and its layer, named in one word.
+
+``METHOD[:PRESET][+OPTION=VALUE…][@LAYER]``, such as ``balancedit``, ``balancedit:paper+alpha=0.3``
+or ``grace@model.language_model.layers.25.mlp.up_proj``.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from balancedit.errors import InputError
+from balancedit.methods import configure
+
+_NAME = re.compile(
+    r"(?P<method>[^:+@]+)(:(?P<preset>[^+@]+))?(?P<options>(\+[^+@]+)*)(@(?P<layer>.+))?"
+)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One method as it takes part. options: single settings beside the preset's. layer: dotted path
+    of the layer it edits; None: the one the run edits."""
+
+    name: str
+    method: str
+    preset: str
+    options: dict[str, Any]
+    layer: str | None
+
+    def config(self) -> dict[str, Any]:
+        """Every setting it runs with. Raises `InputError` for what does not exist."""
+        return vars(configure(self.method, self.preset, self.options))
+
+
+def parse(text: str) -> Contender:
+    """A contender by its name. Raises `InputError` for a name or setting that does not exist."""
+    match = _NAME.fullmatch(text.strip())
+    if match is None:
+        raise InputError(
+            f"'{text}' names no method; write METHOD, METHOD:PRESET, METHOD+OPTION=VALUE or "
+            "METHOD@LAYER"
+        )
+    options: dict[str, Any] = {}
+    for setting in filter(None, match["options"].split("+")):
+        name, equals, value = setting.partition("=")
+        if not equals or not value:
+            raise InputError(f"'+{setting}' in '{text}' sets nothing; write +OPTION=VALUE")
+        options[name] = _value(value)
+    made = Contender(
+        text.strip(), match["method"], match["preset"] or "recommended", options, match["layer"]
+    )
+    try:
+        made.config()
+    except TypeError as error:
+        raise InputError(f"a setting in '{text}' has a value of the wrong kind: {error}") from error
+    return made
+
+
+def parse_all(text: str) -> tuple[Contender, ...]:
+    """Contenders with commas between, none twice. Raises `InputError`; for an empty list too."""
+    names = dict.fromkeys(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        raise InputError("no methods are named; give some, such as --methods balancedit,ft")
+    return tuple(parse(name) for name in names)
+
+
+def layers(contenders: Sequence[Contender]) -> dict[str, str]:
+    """Layers that contenders name for themselves, by contender."""
+    return {c.name: c.layer for c in contenders if c.layer is not None}
+
+
+def _value(text: str) -> Any:
+    """A number, True, False or None where the text is one; else the text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

@@ -1,0 +1,63 @@
+"""What a benchmark's figures may depend on beside what was run, and what they cost."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+import balancedit
+from balancedit.bench.journal import read_header, read_rows
+from balancedit.bench.report import as_json, read
+from balancedit.models.loading import LoadedModel
+
+
+def provenance(loaded: LoadedModel) -> dict[str, Any]:
+    """Versions and machine."""
+    device = loaded.device
+    return {
+        "balancedit": balancedit.__version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "python": platform.python_version(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        "processor": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "dtype": str(loaded.dtype).removeprefix("torch."),
+        "revision": getattr(loaded.model.config, "_commit_hash", None),
+        "seed": 0,  # of the bootstrap; answers are greedy, and methods that draw name their own
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def summary(directory: Path, loaded: LoadedModel) -> dict[str, Any]:
+    """All figures of a results directory with their intervals, seconds by method and phase, and the
+    most memory this process held, in MiB."""
+    seconds: dict[str, dict[str, float]] = {}
+    for row in read_rows(directory):
+        phases = seconds.setdefault(f"{row['method']}, {row['held']} held", {})
+        for phase in ("edit_seconds", "probe_seconds"):
+            if phase in row:
+                phases[phase] = round(phases.get(phase, 0.0) + row[phase], 3)
+    header = read_header(directory)
+    return {
+        "methods": header["methods"],
+        "about": provenance(loaded),
+        "seconds": seconds,
+        "peak_memory_mib": _peak_memory(loaded.device),
+        **as_json(read(directory)),
+    }
+
+
+def _peak_memory(device: torch.device) -> dict[str, int]:
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # getrusage counts bytes there, else KiB
+    peak = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit}
+    if device.type == "cuda":
+        peak["device"] = torch.cuda.max_memory_allocated(device) // 2**20
+    return peak

@@ -1,0 +1,66 @@
+"""Teacher forcing: what a model finds most likely at each token of a given answer.
+
+Letters: T = tokens of an answer, K = candidates kept a token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from balancedit.methods.protocol import Method, Row
+from balancedit.models.loading import LoadedModel
+from balancedit.training import answer_logits, with_answers
+
+
+@dataclass(frozen=True)
+class ForcedAnswer:
+    """One answer's token ids, (T,), without an end token, and at each of them the most likely ids
+    given the prompt and the answer's tokens before it, (T, K), most likely first."""
+
+    ids: tuple[int, ...]
+    top: tuple[tuple[int, ...], ...]
+
+
+@torch.no_grad()
+def force_answers(
+    loaded: LoadedModel,
+    method: Method,
+    rows: Sequence[Row],
+    answers: Sequence[str],
+    *,
+    candidates: int,
+    batch_size: int,
+) -> list[ForcedAnswer]:
+    """Rows of (image or None, question) and an answer each, in batches of at most `batch_size`, in
+    order. Routing sees the prompts alone."""
+    made: dict[int, ForcedAnswer] = {}
+    for with_image in (True, False):
+        places = [i for i, (image, _) in enumerate(rows) if (image is not None) == with_image]
+        for start in range(0, len(places), batch_size):
+            batch = places[start : start + batch_size]
+            ids = [loaded.prompter.answer_ids(answers[i], loaded.eos)[:-1] for i in batch]
+            found = _force_batch(loaded, method, [rows[i] for i in batch], ids, candidates)
+            made.update(zip(batch, found, strict=True))
+    return [made[i] for i in range(len(rows))]
+
+
+def _force_batch(
+    loaded: LoadedModel,
+    method: Method,
+    rows: Sequence[Row],
+    answers: Sequence[list[int]],
+    candidates: int,
+) -> list[ForcedAnswer]:
+    asked = method.worded(rows)
+    inputs = loaded.to_device(loaded.prompter.inputs([i for i, _ in asked], [q for _, q in asked]))
+    lengths = inputs["attention_mask"].sum(1)
+    with method.prompt_lengths(lengths):
+        logits = answer_logits(loaded.model, with_answers(inputs, answers), answers)
+    kept = [x.topk(min(candidates, x.shape[-1])).indices.tolist() for x in logits]
+    return [
+        ForcedAnswer(tuple(ids), tuple(tuple(position) for position in top))
+        for ids, top in zip(answers, kept, strict=True)
+    ]

@@ -1,0 +1,145 @@
+"""Reading a prompt once changes nothing: training and answers are the same, bit for bit."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import tiny
+from balancedit import Editor
+from balancedit.replay import Prefix
+from balancedit.training import finetune, with_answer
+
+QUESTION = "what is it?"
+
+
+def calls(module: nn.Module) -> list[int]:
+    """A list that grows with every forward call of a module."""
+    made: list[int] = []
+    module.register_forward_hook(lambda *_: made.append(1))
+    return made
+
+
+def blocks(editor: Editor) -> nn.ModuleList:
+    found = editor.model.get_submodule(editor.layer.rsplit(".", 2)[0].rsplit(".mlp", 1)[0])
+    while not isinstance(found, nn.ModuleList):
+        path = next(n for n, m in editor.model.named_modules() if m is found)
+        found = editor.model.get_submodule(path.rpartition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("method", ["balancedit", "ft", "grace"])
+def test_an_edit_is_that_of_the_plain_loop(
+    make_editor: Any, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"method": method}
+    settings = {"balancedit": {}, "ft": {"steps": 25}, "grace": {"steps": 30}}[method]
+    made = []
+    for plain in (False, True):
+        editor = _editor(make_editor, **options, **settings)
+        if plain:
+            monkeypatch.setattr(editor._method, "_same_prompt", lambda _: nullcontext())
+        edit = editor.edit(tiny.picture(1), QUESTION, "cat")
+        made.append((edit.loss, editor._store.load([edit.id])[0][0].tensors))
+    (loss, tensors), (plain_loss, plain_tensors) = made
+    assert loss == plain_loss
+    for name, tensor in tensors.items():
+        assert torch.equal(tensor, plain_tensors[name])
+
+
+def _editor(make_editor: Any, **options: Any) -> Editor:
+    """One of the tiny editors, with a method's own settings alone."""
+    if options["method"] == "balancedit":
+        return make_editor(**options)
+    base: Editor = make_editor()
+    return Editor.on(base._loaded, **options, **({"lr": 0.05} if options["method"] == "ft" else {}))
+
+
+def test_the_loop_runs_what_comes_before_once(make_editor: Any) -> None:
+    editor: Editor = make_editor()
+    loaded, method = editor._loaded, editor._method
+    stack = blocks(editor)
+    first, last = calls(stack[0]), calls(stack[-1])
+    inputs = loaded.to_device(loaded.prompter.inputs([tiny.picture(1)], [QUESTION]))
+    answer = loaded.prompter.answer_ids("cat", loaded.eos)
+    with loaded.prefix.held():
+        finetune(
+            loaded.model, method._layer, inputs, answer, method._layer.base_weight,
+            steps=5, lr=0.01, eps=1e-8,
+        )  # fmt: skip
+    assert (len(last), len(first)) == (6, 6)  # hooks see the calls that are stood in for, too
+    embedded = calls(stack[0].self_attn)
+    with loaded.prefix.held(), torch.no_grad():
+        for _ in range(3):
+            loaded.model(**with_answer(inputs, answer), use_cache=False)
+    assert len(embedded) == 1
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_questions_asked_again_are_answered_the_same_and_read_once(
+    make_editor: Any, beams: int
+) -> None:
+    editor: Editor = make_editor()
+    pictures = [tiny.picture(i) for i in (1, 2, 3)]
+    edit = editor.edit(tiny.picture(1), QUESTION, "cat")
+    want = editor.ask(pictures, QUESTION, num_beams=beams)
+    attention = calls(blocks(editor)[0].self_attn)
+    with editor.remembering():
+        assert attention.clear() is None
+        first = editor.ask(pictures, QUESTION, num_beams=beams)
+        read = len(attention)
+        attention.clear()
+        again = editor.ask(pictures, QUESTION, num_beams=beams)
+        assert len(attention) == read - 1  # the decode steps alone
+        editor.revert(edit.id)
+        without = editor.ask(pictures, QUESTION, num_beams=beams)
+    assert first == again == want
+    assert without == editor.ask(pictures, QUESTION, num_beams=beams)
+    attention.clear()
+    editor.ask(pictures, QUESTION, num_beams=beams)
+    assert len(attention) == read  # nothing is remembered outside
+
+
+def test_other_pictures_with_the_same_question_are_read(make_editor: Any) -> None:
+    editor: Editor = make_editor()
+    with editor.remembering():
+        said = [editor.ask(tiny.picture(i), QUESTION).text for i in (1, 2, 3)]
+    assert said == [editor.ask(tiny.picture(i), QUESTION).text for i in (1, 2, 3)]
+
+
+def test_a_key_from_an_earlier_block_is_still_looked_at(make_editor: Any) -> None:
+    base: Editor = make_editor()
+    earlier = base.layer.replace(".2.", ".0.")
+    editor = Editor.on(base._loaded, key_layer=earlier, lr=0.05, steps=60, alpha=0.9)
+    edit = editor.edit(tiny.picture(1), QUESTION, "cat")
+    with editor.remembering():
+        answers = [editor.ask(tiny.picture(1), QUESTION) for _ in range(2)]
+    assert [a.fired for a in answers] == [edit.id] * 2
+
+
+def test_a_model_whose_blocks_share_more_is_run_in_full(make_editor: Any) -> None:
+    editor: Editor = make_editor()
+    stack = blocks(editor)
+    shared: list[torch.Tensor] = []
+    stack[0].register_forward_hook(lambda m, a, out: shared.append(_hidden(out)))
+    stack[-1].register_forward_pre_hook(
+        lambda m, args: (args[0] + shared.pop().flip(-1), *args[1:])
+    )
+    inputs = editor.inputs([tiny.picture(1)], [QUESTION])
+    prefix = Prefix(editor.model, editor.layer)
+    assert not prefix.fits("training", lambda: editor.model(**inputs, use_cache=False).logits)
+
+
+def _hidden(output: Any) -> torch.Tensor:
+    return output[0] if isinstance(output, tuple) else output
+
+
+def test_a_compiled_model_is_run_in_full(make_editor: Any) -> None:
+    editor: Editor = make_editor()
+    blocks(editor)[0]._compiled_call_impl = lambda *_: None
+    prefix = Prefix(editor.model, editor.layer)
+    assert not prefix.fits("training", lambda: torch.zeros(1))
