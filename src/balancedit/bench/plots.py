@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from balancedit.bench.plot_parts import Point, bars, curve, legend, panels, positions
 from balancedit.bench.plot_style import SMALL, folded, marks, save, style
-from balancedit.bench.report import ALL, HARMONIC, MEASURES, Line, Report, read
+from balancedit.bench.report import HARMONIC, MEASURES, Line, Report, read
 from balancedit.errors import InputError, ResultsError, nearest_names
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def plot(
     figures: their names (`FIGURES`); None: all that the results allow. option: the numeric option
     of the methods that the figure "sweep" follows. Raises `InputError` for an unknown name and
     `ResultsError` where there are no results, where a figure asked for needs others, where they
-    allow none at all, and where nothing can be written; nothing is written then.
+    allow none at all, and where `to` cannot be written.
     """
     for name in figures or ():
         if name not in FIGURES:
@@ -175,7 +175,7 @@ FIGURES: dict[str, Callable[[Report, str], Figure]] = {
 
 
 def _alone(report: Report) -> list[Line]:
-    return [line for line in report.lines if line.held == 1 and line.group == ALL]
+    return [line for line in report.lines if line.held == 1]
 
 
 def _about(report: Report) -> list[str]:
