@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import typer
-from illustrated import BAD, GOOD, Out, Sheet
+from illustrated import GOOD, Out, Sheet
 from rich.console import Console
 from rich.progress import track
 
@@ -40,7 +40,7 @@ ASKED = {
     "black": "the edit's question about a black picture",
 }
 _WIDTH, _CASE, _SIDE, _ROW = 7.4, 2.75, 1.5, 0.62  # inches
-_LEFT, _THUMB, _AXIS, _END = 2.75, 3.3, 4.75, 7.1
+_LEFT, _THUMB, _AXIS, _END = 2.6, 3.18, 4.95, 7.2
 
 
 @dataclass(frozen=True)
@@ -151,14 +151,9 @@ def _draw_neighbours(
         middle = y + _ROW / 2 - 0.06
         sheet.picture(samples[near.edit.id].image.open(), _LEFT, y, _ROW - 0.12)
         fired = near.edit.id == why.answer.fired
-        sheet.text(
-            _THUMB,
-            middle,
-            folded(f"{near.edit.question} → {near.edit.target}", 1.3, SMALL - 1),
-            SMALL - 1,
-            weight="bold" if fired else "normal",
-            va="center",
-        )
+        words = f"{folded(near.edit.question, 1.45, SMALL)}\n→ {near.edit.target}"
+        weight = "bold" if fired else "normal"
+        sheet.text(_THUMB, middle, words, SMALL - 1, weight=weight, va="center")
         scale = (_END - _AXIS) / longest
         radius, dot = _AXIS + near.radius * scale, _AXIS + near.distance * scale
         colour = GOOD if fired else MUTED
@@ -166,9 +161,10 @@ def _draw_neighbours(
             [_AXIS, radius], [middle] * 2, color=colour, lw=7, alpha=0.3, solid_capstyle="butt"
         )
         sheet.axes.plot([radius] * 2, [middle - 0.08, middle + 0.08], color=colour, lw=1.5)
-        sheet.axes.plot([dot], [middle], "o", ms=6, color=INK if near.inside else BAD)
+        inside = INK if near.inside else "white"
+        sheet.axes.plot([dot], [middle], "o", ms=6, color=INK, markerfacecolor=inside)
         said = f"{near.distance:.3g} {'≤' if near.inside else '>'} {near.radius:.3g}"
-        sheet.faint(_AXIS, middle + 0.18, f"{said}{', fires' if fired else ''}", SMALL - 1)
+        sheet.faint(_AXIS + 0.06, middle + 0.18, f"{said}{', fires' if fired else ''}", SMALL - 1)
     sheet.axes.plot([_AXIS] * 2, [top + 0.15, top + 0.1 + _ROW * len(why.neighbours)], color=MUTED)
 
 
@@ -193,13 +189,14 @@ def run(
     searched = f"{len(found)} probes of {n} edits searched"
     counts = f"{len(taken)} answers wrongly taken over, {len(missed)} not changed as wanted"
     console = Console()
-    console.print(f"{searched}: {sum(a.right for a in found)} right, {counts}")
+    console.print(f"{searched}: {sum(a.right for a in found)} right, {counts}", soft_wrap=True)
     for word, case in (("success", success), ("failure", failure)):
         if case is None:
             console.print(f"no {word} found")
         else:
             asked, why = case
-            console.print(f"{word}: {asked.sample.id}, {ASKED[asked.probe.measures]}: {why.reason}")
+            what = f"{word}: {asked.sample.id}, {ASKED[asked.probe.measures]}"
+            console.print(f"{what}: {why.reason}", soft_wrap=True)
     about = ("protocol: generate", "model: pocket", "data: okedit-pocket edit-eval")
     held = f"balancedit:{preset}, the first {n} edits held together"
     with style():

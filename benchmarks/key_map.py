@@ -117,10 +117,11 @@ def draw(
                 zorder=9 if kind == EDIT else 2 + order,
             )
         ax.set_title({"mean": "mean over the prompt (paper)", "last": "last prompt token"}[key])
+        ax.spines[:].set(visible=True, color=RULE)
         ax.set_xticks([])
         ax.set_yticks([])
         said = [f"{SHOWN[m]}: {value:.0f} %" for m, value in own[key].items()]
-        words = "own edit's key is the nearest to\n" + "\n".join(said)
+        words = "the nearest edit is their own\n" + "\n".join(said)
         ax.set_xlabel(words, fontsize=SMALL, color=MUTED, linespacing=1.4)
     legend(figure, axes[0], 3)
     return figure
@@ -134,7 +135,9 @@ def run(
     loaded = load_model("pocket")
     keys, owners, measures = measure(loaded, samples)
     own = {key: nearest_own(keys[key], owners, measures) for key in KEYS}
-    table = Table("key", *(SHOWN[m] for m in own["mean"]), title="own edit's key nearest, percent")
+    table = Table(
+        "key", *(SHOWN[m] for m in own["mean"]), title="whose nearest edit is their own, percent"
+    )
     for key in KEYS:
         table.add_row(key, *(f"{value:.1f}" for value in own[key].values()))
     Console().print(table)
