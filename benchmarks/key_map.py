@@ -25,7 +25,7 @@ from rich.table import Table
 from sklearn.manifold import TSNE
 
 from balancedit.bench.plot_parts import legend
-from balancedit.bench.plot_style import MUTED, RULE, SMALL, WIDTH, marks, page, save, style
+from balancedit.bench.plot_style import INK, MUTED, RULE, SMALL, WIDTH, marks, page, save, style
 from balancedit.bench.protocols import probes
 from balancedit.codebook import euclidean
 from balancedit.data import pocket
@@ -44,7 +44,6 @@ SHOWN = {
     "similar": "similar thing, same question",
     "same-image": "same picture, other question",
 }
-_SIZE = {EDIT: 42}  # points squared; others less
 _SEED, _PERPLEXITY = 0, 30.0
 
 
@@ -97,7 +96,7 @@ def draw(
     about: Sequence[str],
 ) -> Any:
     """Both planes; a thin line ties each prompt that an edit should reach to the edit."""
-    figure, share = page(WIDTH, 4.6, "Keys of edits and of their probes (t-SNE)", about)
+    figure, share = page(WIDTH, 5.2, "Keys of edits and of their probes (t-SNE)", about)
     figure.set_layout_engine("constrained", rect=(0, 0, 1, share))
     axes = figure.subplots(1, 2)
     for ax, key in zip(axes, KEYS, strict=True):
@@ -106,21 +105,22 @@ def draw(
         for i in np.flatnonzero(np.isin(measures, ("T-Gen", "I-Gen"))):
             ax.plot(*zip(keys[owners[i]], at[i], strict=True), color=RULE, lw=0.5, zorder=1)
         for order, (kind, mark) in enumerate(zip(SHOWN, marks(len(SHOWN)), strict=True)):
+            ring = kind == EDIT  # a ring, so that what lies on its edit is seen
             ax.scatter(
                 *at[measures == kind].T,
-                s=_SIZE.get(kind, 14),
-                color=mark.colour,
+                s=70 if ring else 13,
+                facecolors="none" if ring else mark.colour,
+                edgecolors=INK if ring else "white",
+                linewidths=0.9 if ring else 0.3,
                 marker=mark.marker,
-                edgecolors="white" if kind != EDIT else "black",
-                linewidths=0.4,
                 label=SHOWN[kind],
-                zorder=9 if kind == EDIT else 2 + order,
+                zorder=9 - order,
             )
         ax.set_title({"mean": "mean over the prompt (paper)", "last": "last prompt token"}[key])
         ax.spines[:].set(visible=True, color=RULE)
         ax.set_xticks([])
         ax.set_yticks([])
-        said = [f"{SHOWN[m]}: {value:.0f} %" for m, value in own[key].items()]
+        said = [f"{SHOWN[m]}: {value:.1f} %" for m, value in own[key].items()]
         words = "the nearest edit is their own\n" + "\n".join(said)
         ax.set_xlabel(words, fontsize=SMALL, color=MUTED, linespacing=1.4)
     legend(figure, axes[0], 3)
