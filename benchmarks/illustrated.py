@@ -14,6 +14,7 @@ from rich.console import Console
 from balancedit.bench.plot_style import INK, MUTED, NORMAL, RULE, page, save
 
 GOOD, BAD = "#0072B2", "#B3360B"  # ✓ and ✗ say it as well
+_RISE = 0.36  # half the height of a letter over its size
 _PIXELS = 120  # of a picture's side in the files
 
 Out = Annotated[Path, typer.Option(help="Directory that the SVG and the PNG are written into.")]
@@ -53,7 +54,11 @@ class Sheet:
     def verdict(self, x: float, y: float, words: str, right: bool, size: float = NORMAL) -> None:
         """An answer, marked right or wrong."""
         mark, colour = ("✓", GOOD) if right else ("✗", BAD)
-        self.text(x, y, f"{mark} {words}", size, color=colour)
+        self.word(x, y, f"{mark} {words}", size, color=colour)
+
+    def word(self, x: float, y: float, word: str, size: float = NORMAL, **look: Any) -> None:
+        """A word of a row: its letters stand on one line with the row's others."""
+        self.text(x, y + _RISE * size / 72, word, size, **{"va": "baseline"} | look)
 
     def faint(self, x: float, y: float, words: str, size: float = NORMAL, **look: Any) -> None:
         """Words of less weight."""

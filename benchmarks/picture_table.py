@@ -114,7 +114,7 @@ def _draw_block(sheet: Sheet, block: Block, top: float, width: float) -> None:
     for name, answers in block.answers.items():
         sheet.rule(y, 0.15, width - 0.15)
         ours = name.startswith(OURS)
-        sheet.text(0.15, y + _LINE / 2, name, SMALL, weight="bold" if ours else "normal")
+        sheet.word(0.15, y + _LINE / 2, name, SMALL, weight="bold" if ours else "normal")
         for x, (text, right) in zip(columns, answers, strict=True):
             sheet.verdict(x, y + _LINE / 2, _short(text), right, SMALL)
         y += _LINE
@@ -153,7 +153,10 @@ def run(
         for name, answers in block.answers.items():
             table.add_row(name, *(f"{'✓' if right else '✗'} {text}" for text, right in answers))
         Console().print(table)
-    data_set = f"data: okedit-pocket edit-eval, the first {n} of each kind: {kinds}"
+    first = "first edit" if n == 1 else f"first {n} edits"
+    data_set = (
+        f"data: okedit-pocket edit-eval, the {first} of each kind: {kinds.replace(',', ', ')}"
+    )
     about = ("protocol: generate", "model: pocket", data_set, "one edit held at a time")
     with style():
         draw(blocks, about).save(out, "picture_table")
