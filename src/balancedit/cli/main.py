@@ -22,6 +22,7 @@ from balancedit.cli.edit import edit
 from balancedit.cli.explain import explain
 from balancedit.cli.list_ import list_
 from balancedit.cli.models import models
+from balancedit.cli.plot import plot
 from balancedit.cli.revert import revert
 from balancedit.cli.show import show
 from balancedit.errors import BalanceditError
@@ -50,6 +51,7 @@ for _command, _name in (
 ):
     app.command(_name)(_command)
 app.add_typer(data.app, name="data")
+bench.app.command("plot")(plot)
 app.add_typer(bench.app, name="bench")
 
 
