@@ -43,7 +43,7 @@ def write(
     settings: dict[str, Any] | None = None,
 ) -> Path:
     """Results in which every second probe of every second edit is as it should be."""
-    journal = Journal(directory, IDENTITY | {"methods": settings or {}}, {})
+    journal = Journal(directory, IDENTITY, {}, settings)
     for method, size in [("base", 0)] + [(m, n) for m in methods for n in held]:
         for k in range(edits):
             head = {"method": method, "held": size, "sample": str(k)}

@@ -203,8 +203,7 @@ def _option(report: Report, method: str, option: str) -> float | None:
     """The number a method was run with: from its name, or from the settings that the run recorded;
     None where it has no such option or its value is no number."""
     named = re.search(_pattern(option), method)
-    settings = report.identity.get("methods", {})
-    value = named[1] if named else dict(settings.get(method, {})).get(option)
+    value = named[1] if named else report.settings.get(method, {}).get(option)
     try:
         return None if value is None else float(value)
     except (TypeError, ValueError):

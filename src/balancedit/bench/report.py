@@ -45,6 +45,7 @@ class Report:
     """All lines of one run, and what the run was."""
 
     identity: dict[str, Any]
+    settings: dict[str, dict[str, Any]]  # by method
     lines: tuple[Line, ...]
 
     @property
@@ -70,7 +71,7 @@ def read(directory: Path, by: str | None = None) -> Report:
         lines.append(_line(method, held, group, rows))
     methods = list(dict.fromkeys(method for method, _, _ in grouped))  # as they were run
     lines.sort(key=lambda x: (x.group != ALL, x.group, x.held, methods.index(x.method)))
-    return Report(header["identity"], tuple(lines))
+    return Report(header["identity"], header.get("methods", {}), tuple(lines))
 
 
 def _line(method: str, held: int, group: str, rows: Sequence[Row]) -> Line:
