@@ -25,7 +25,7 @@ from balancedit.errors import InputError, StoreError
 from balancedit.forcing import ForcedAnswer, force_answers
 from balancedit.generation import GeneratedAnswer, generate_answers, remembering
 from balancedit.history import resolve
-from balancedit.images import Source, open_image, pixel_hash, solid, thumbnail
+from balancedit.images import ANCHORS, Source, anchor, open_image, pixel_hash, thumbnail
 from balancedit.methods import EditRequest, Method, configure, make_method
 from balancedit.models.loading import LoadedModel, load_model
 from balancedit.pairing import Sources, Texts, paired
@@ -270,9 +270,9 @@ class Editor:
         """Teach the model one new answer; in force, and stored, when this returns.
 
         rephrasings: other wordings of the question to measure the radius with; without them the
-        model makes its own. negative: "black", "white", or a picture of what the edit must not
-        reach. Both matter only to a method that measures a radius with them. Raises `InputError`,
-        `ImageError`, `EditFailedError` or `StoreError`; then nothing was kept.
+        model makes its own. negative: "black", "white", "grey", "noise", or a picture of what the
+        edit must not reach. Both matter only to a method that measures a radius with them. Raises
+        `InputError`, `ImageError`, `EditFailedError` or `StoreError`; then nothing was kept.
         """
         if image is None:
             raise InputError("an edit needs an image; give the picture the question is about")
@@ -471,8 +471,8 @@ class Editor:
         if self._method.negative is None:
             return None, "none"
         choice = negative if negative is not None else self._method.negative
-        if isinstance(choice, str) and choice in ("black", "white"):
-            return solid(size, choice), choice
+        if isinstance(choice, str) and choice in ANCHORS:
+            return anchor(choice, size), choice
         return open_image(choice), "given"
 
     def _check_length(self, image: Image.Image, question: str, answer: str) -> None:

@@ -96,7 +96,7 @@ def thumbnail(image: Image.Image, side: int = 96) -> bytes:
 
 
 def solid(size: tuple[int, int], colour: str | tuple[int, int, int]) -> Image.Image:
-    """A picture of one colour; `size` is (width, height). The black and white anchors."""
+    """A picture of one colour; `size` is (width, height)."""
     _check_size(size, "a plain picture")
     try:
         return Image.new(
@@ -106,6 +106,19 @@ def solid(size: tuple[int, int], colour: str | tuple[int, int, int]) -> Image.Im
         raise ImageError(
             f"'{colour}' is not a colour; give a name such as 'black', '#rrggbb', or three numbers"
         ) from error
+
+
+#: Pictures that say nothing, for the negative sample (paper, Table 7).
+ANCHORS = ("black", "white", "grey", "noise")
+
+
+def anchor(name: str, size: tuple[int, int]) -> Image.Image:
+    """One of `ANCHORS`; `size` is (width, height). Noise is uniform, the same every time."""
+    if name != "noise":
+        return solid(size, name)
+    width, height = size
+    values = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(values)
 
 
 def _label(source: object) -> str:

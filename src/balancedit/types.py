@@ -55,7 +55,7 @@ class Edit:
     d_negative: float | None  # distance from the key to the negative sample's key
     positives: tuple[str, ...]  # the rephrased questions the radius was measured with
     positives_source: PositiveSource
-    negative: str  # "black", "white", "given", or "none" for a method that wants none
+    negative: str  # one of `images.ANCHORS`, "given", or "none" for a method that wants none
     image_sha256: str  # of the decoded RGB pixels, see `images.pixel_hash`
     created: str  # UTC, ISO 8601
     seconds: float  # learning time, rephrasing included

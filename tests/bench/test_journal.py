@@ -57,3 +57,13 @@ def test_methods_may_be_added_but_not_changed(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="ft"):
         Journal(tmp_path, RUN, {}, {"ft": {"lr": 0.2}})
     assert read_header(tmp_path)["methods"]["ft"] == {"lr": 0.1}
+
+
+def test_several_processes_may_write_to_one_directory(tmp_path: Path) -> None:
+    first = Journal(tmp_path, RUN, {}, {"ft": {}})
+    second = Journal(tmp_path, RUN, {}, {"grace": {}})
+    first.append({"method": "base", "held": 0, "sample": "a", "by": 1})
+    second.append({"method": "base", "held": 0, "sample": "a", "by": 2})
+    second.append({"method": "grace", "held": 1, "sample": "a"})
+    assert [r.get("by") for r in read_rows(tmp_path)] == [1, None]
+    assert read_header(tmp_path)["methods"] == {"ft": {}, "grace": {}}

@@ -57,10 +57,13 @@ def test_a_report_for_people_and_for_programs(run, results: str) -> None:
         io.StringIO(run("bench", "report", "--out", results, "--form", "csv").out)
     )
     assert {r["measure"] for r in rows} == {"Acc", "T-Gen", "I-Gen", "Loc", "HM"}
+    made = run("bench", "report", "--out", results, "--measures", "HM,Acc", "--json").json
+    assert set(made["lines"][0]["figures"]) == {"HM", "Acc"}
 
 
 def test_reports_that_cannot_be_made(run, results: str, tmp_path: Path) -> None:
     assert "nearest: kind" in run("bench", "report", "--out", results, "--by", "knd").err
+    assert "nearest: Acc" in run("bench", "report", "--out", results, "--measures", "Ac").err
     assert "nearest: md" in run("bench", "report", "--out", results, "--form", "mdd").err
     assert "bench run" in run("bench", "report", "--out", str(tmp_path / "none")).err
 

@@ -1,7 +1,9 @@
 """A benchmark's results on disk: a header that says what was run, and one JSON line a result.
 
 A line counts when it is whole, so a run that was killed loses the line it was writing and nothing
-else. Results of another data set or other settings are refused, never mixed in.
+else. Results of another data set or other settings are refused, never mixed in. Several processes
+may write to one directory, each with methods of its own; of two lines on the same result the first
+counts.
 """
 
 from __future__ import annotations
@@ -12,10 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from balancedit.errors import ResultsError
 from balancedit.store.files import write_durably
 
 HEADER, ROWS, SUMMARY = "run.json", "rows.jsonl", "summary.json"
+LOCK = ".lock"
+RESULT = ("method", "held", "sample")  # what names a result
 
 
 class Journal:
@@ -38,22 +44,30 @@ class Journal:
         methods = json.loads(json.dumps(methods or {}))
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            header = directory / HEADER
-            run = {"identity": identity, "methods": {}, "about": about}
-            if header.exists():
-                run = json.loads(header.read_text())
-                _check_same(directory, run["identity"], identity)
-            known = run["methods"]
-            _check_same(directory, {m: known.get(m, methods[m]) for m in methods}, methods)
-            if not header.exists() or methods.keys() - known.keys():
-                run["methods"] = known | methods
-                write_durably(header, json.dumps(run, indent=1).encode())
-            _drop_partial_line(directory / ROWS)
+            self._lock = FileLock(directory / LOCK)
+            with self._lock:
+                self._enter(identity, methods, about)
+                _drop_partial_line(directory / ROWS)
         except (OSError, ValueError, KeyError) as error:
             raise ResultsError(
                 f"the results in '{directory}' cannot be used ({error}); choose another directory "
                 "with --out"
             ) from error
+
+    def _enter(
+        self, identity: dict[str, Any], methods: dict[str, Any], about: dict[str, Any]
+    ) -> None:
+        """Write the header, or check it and add this run's methods."""
+        header = self.directory / HEADER
+        run = {"identity": identity, "methods": {}, "about": about}
+        if header.exists():
+            run = json.loads(header.read_text())
+            _check_same(self.directory, run["identity"], identity)
+        known = run["methods"]
+        _check_same(self.directory, {m: known.get(m, methods[m]) for m in methods}, methods)
+        if not header.exists() or methods.keys() - known.keys():
+            run["methods"] = known | methods
+            write_durably(header, json.dumps(run, indent=1).encode())
 
     def rows(self) -> list[dict[str, Any]]:
         """Every result so far, in the order they came."""
@@ -70,7 +84,7 @@ class Journal:
     def append(self, row: dict[str, Any]) -> None:
         """Add one result; it is on the disk when this returns. Raises `ResultsError`."""
         try:
-            with (self.directory / ROWS).open("a") as file:
+            with self._lock, (self.directory / ROWS).open("a") as file:
                 file.write(json.dumps(row) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
@@ -91,12 +105,16 @@ def read_header(directory: Path) -> dict[str, Any]:
 
 
 def read_rows(directory: Path) -> Iterator[dict[str, Any]]:
-    """The whole lines of a results directory."""
-    path = directory / ROWS
+    """The whole lines of a results directory, the first on each result."""
+    path, seen = directory / ROWS, set()
     if path.exists():
         for line in path.read_text().splitlines(keepends=True):
             if line.endswith("\n"):
-                yield json.loads(line)
+                row = json.loads(line)
+                result = tuple(row.get(name) for name in RESULT)
+                if result not in seen:
+                    seen.add(result)
+                    yield row
 
 
 def _check_same(directory: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:

@@ -10,13 +10,14 @@ import csv
 import io
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from balancedit.bench.journal import read_header, read_rows
 from balancedit.bench.metrics import Interval, bootstrap, bootstrap_harmonic
 from balancedit.bench.protocols import REACH
+from balancedit.errors import InputError, nearest_names
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -52,13 +53,14 @@ class Report:
     def measures(self) -> tuple[str, ...]:
         """What some line measures, in the order of the columns."""
         found = {m for line in self.lines for m in line.figures}
-        return (*MEASURES, *sorted(found - set(MEASURES)))
+        return (*(m for m in MEASURES if m in found), *sorted(found - set(MEASURES)))
 
 
-def read(directory: Path, by: str | None = None) -> Report:
+def read(directory: Path, by: str | None = None, only: Sequence[str] | None = None) -> Report:
     """The report of a results directory. by: a field to group edits by, "category" or "kind".
+    only: the measures to report; None: all.
 
-    Raises `ResultsError` where there are no results.
+    Raises `ResultsError` where there are no results and `InputError` for an unknown measure.
     """
     header = read_header(directory)
     lines: list[Line] = []
@@ -71,7 +73,14 @@ def read(directory: Path, by: str | None = None) -> Report:
         lines.append(_line(method, held, group, rows))
     methods = list(dict.fromkeys(method for method, _, _ in grouped))  # as they were run
     lines.sort(key=lambda x: (x.group != ALL, x.group, x.held, methods.index(x.method)))
-    return Report(header["identity"], header.get("methods", {}), tuple(lines))
+    report = Report(header["identity"], header.get("methods", {}), tuple(lines))
+    if only is None:
+        return report
+    for name in only:
+        if name not in report.measures:
+            raise InputError(f"unknown measure '{name}'{nearest_names(name, report.measures)}")
+    kept = (replace(x, figures={m: x.figures[m] for m in only if m in x.figures}) for x in lines)
+    return replace(report, lines=tuple(kept))
 
 
 def _line(method: str, held: int, group: str, rows: Sequence[Row]) -> Line:

@@ -12,6 +12,7 @@ from balancedit.cli.options import OutputOptions, with_options
 from balancedit.errors import InputError, nearest_names
 
 if TYPE_CHECKING:
+    from balancedit.bench.report import Report
     from balancedit.data.sample import EditSample
 
 app = typer.Typer(help="Compare editing methods on a data set, and tabulate the results.")
@@ -87,6 +88,7 @@ def run(
 
     from balancedit.bench.journal import Journal
     from balancedit.bench.provenance import provenance, summary
+    from balancedit.bench.report import read
     from balancedit.bench.runner import Runner, Settings
     from balancedit.editor import Editor
 
@@ -128,7 +130,7 @@ def run(
         progress.total(runner.remaining())
         runner.run()
     journal.summarise(summary(results, loaded))
-    return _report(out, results, by=None)
+    return _show(out, results, read(results))
 
 
 @app.command("report")
@@ -141,23 +143,27 @@ def report(
     form: Annotated[
         str | None, typer.Option(metavar="md|csv|tex", help="Print the table in this form.")
     ] = None,
+    measures: Annotated[
+        str | None, typer.Option(metavar="A,B,…", help="Only these, such as Acc,HM.")
+    ] = None,
     results: ResultsOption = RESULTS,
 ) -> dict[str, Any] | None:
     """Tabulate results: means over edits with bootstrap 95 % intervals."""
     from balancedit.bench.report import FORMS, read
 
+    only = None if measures is None else [m.strip() for m in measures.split(",") if m.strip()]
+    made = read(results, _group(by), only)
     if form is None:
-        return _report(out, results, by)
+        return _show(out, results, made)
     if form not in FORMS:
         raise InputError(f"unknown form '{form}'{nearest_names(form, FORMS)}")
-    print(FORMS[form](read(results, _group(by))), end="")
+    print(FORMS[form](made), end="")
     return None
 
 
-def _report(out: OutputOptions, results: Path, by: str | None) -> dict[str, Any] | None:
-    from balancedit.bench.report import as_json, as_table, read
+def _show(out: OutputOptions, results: Path, made: Report) -> dict[str, Any] | None:
+    from balancedit.bench.report import as_json, as_table
 
-    made = read(results, _group(by))
     if out.json:
         return as_json(made)
     output.console().print(as_table(made))

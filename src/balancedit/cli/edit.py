@@ -44,7 +44,7 @@ def edit(
     negative: Annotated[
         str | None,
         typer.Option(
-            metavar="black|white|IMAGE",
+            metavar="black|white|grey|noise|IMAGE",
             help="The picture that the edit must not reach.",
             show_default="black",
         ),
@@ -53,7 +53,7 @@ def edit(
 ) -> dict[str, Any] | None:
     """Teach the model a new answer to a question about a picture."""
     from balancedit.cli import session
-    from balancedit.images import open_image
+    from balancedit.images import ANCHORS, open_image
     from balancedit.text import check_answer, check_question
 
     # Everything that can be wrong with the arguments, before the model loads.
@@ -61,7 +61,7 @@ def edit(
     question, answer = check_question(question), check_answer(answer)
     rephrasings = [check_question(text) for text in rephrase or ()]
     anchor: Any = negative
-    if negative is not None and negative not in ("black", "white"):
+    if negative is not None and negative not in ANCHORS:
         anchor = open_image(session.picture_path(negative))
 
     editor = session.load_editor(options, edits, debug=out.debug)

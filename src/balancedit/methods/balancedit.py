@@ -21,6 +21,7 @@ from PIL import Image
 
 from balancedit.codebook import DISTANCES, Codebook, Match
 from balancedit.errors import InputError, nearest_names
+from balancedit.images import ANCHORS
 from balancedit.keys import POOLS
 from balancedit.methods.protocol import EditRequest, LearnedEdit
 from balancedit.methods.routed import RoutedMethod, by_radius, check_adam
@@ -40,7 +41,7 @@ class BalancEditConfig:
     alpha: float = 0.4  # α: weight of the positive distance (paper, Eq. 10)
     degenerate: Literal["keep", "shrink"] = "shrink"  # radius where d_pos >= d_neg (scope.py)
     positives: int = 1  # rephrased questions the positive distance is averaged over
-    negative: Literal["black", "white"] = "black"  # picture of the negative sample (paper, Table 7)
+    negative: Literal["black", "white", "grey", "noise"] = "black"  # of the negative sample
     key_layer: str | None = None  # layer whose input makes the key; None: the edited one
     steps: int = 50  # Adam steps an edit (authors' code)
     lr: float | None = None  # Adam step size; None: what the model's table says
@@ -51,7 +52,7 @@ class BalancEditConfig:
             ("key", self.key, POOLS),
             ("distance", self.distance, DISTANCES),
             ("degenerate", self.degenerate, ("keep", "shrink")),
-            ("negative", self.negative, ("black", "white")),
+            ("negative", self.negative, ANCHORS),
         ):
             if value not in known:
                 raise InputError(f"unknown {name} '{value}'{nearest_names(str(value), known)}")

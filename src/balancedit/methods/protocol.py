@@ -76,7 +76,7 @@ class Method(Protocol):
 
     @property
     def negative(self) -> str | None:
-        """Picture of the negative sample where the caller gives none: "black" or "white"; None
+        """Picture of the negative sample where the caller gives none, one of `images.ANCHORS`; None
         for a method that wants no such picture, not even the caller's."""
 
     def binding(self) -> dict[str, str]:
