@@ -54,6 +54,11 @@ class EncodedPictures:
             undo.callback(self._close)
             yield
 
+    def forget(self) -> None:
+        """Drop all that is kept."""
+        self._kept.clear()
+        self._bytes = 0
+
     def _close(self) -> None:
         self._depth -= 1
 
