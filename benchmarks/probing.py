@@ -3,10 +3,10 @@
     python benchmarks/probing.py
 
 The unedited model and three methods that each hold the edit are asked the same probes of the first
-edits of okedit-pocket, both ways in turn, after a warm-up: as the runner asks them (in batches, each
-picture encoded once, prompts read once for all methods), and one at a time with nothing kept from
-one question to the next. Only asking is timed, not learning. The table gives medians over rounds
-and their ratio. Protocol: free generation.
+edits of okedit-pocket, both ways in turn, after a warm-up: as the runner asks them (in batches,
+each picture encoded once, prompts read once for all methods), and one at a time with nothing kept
+from one question to the next. Only asking is timed, not learning. The table gives medians over
+rounds and their ratio. Protocol: free generation.
 """
 
 from __future__ import annotations
