@@ -27,7 +27,7 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> Any:
     def refuse(*_: Any) -> None:
         raise AssertionError("a weight was tuned")
 
-    return lambda: monkeypatch.setattr(FT, "_tuned", refuse)
+    return lambda: monkeypatch.setattr(FT, "_edited", refuse)
 
 
 def test_an_edit_is_learned_and_reaches_every_prompt(make: Any) -> None:
