@@ -36,17 +36,33 @@ class Trained:
 def with_answer(
     inputs: Mapping[str, torch.Tensor], answer: Sequence[int]
 ) -> dict[str, torch.Tensor]:
-    """Append one answer's token ids to a batch of one prompt.
+    """Append one answer's token ids to a batch of one prompt; see `with_answers`."""
+    return with_answers(inputs, [answer])
 
-    Every per-token input (the ids, the mask, token types …: what has the ids' shape) grows by A;
-    the mask by ones, the ids by the answer, the rest by zeros.
+
+def with_answers(
+    inputs: Mapping[str, torch.Tensor], answers: Sequence[Sequence[int]]
+) -> dict[str, torch.Tensor]:
+    """Append an answer's token ids to each prompt of a batch that is padded on the left.
+
+    Every per-token input (the ids, the mask, token types …: what has the ids' shape) grows by A,
+    the longest answer's length: the mask by ones, the ids by the answer, the rest by zeros; shorter
+    answers are padded on the right with masked zeros.
     """
     ids = inputs["input_ids"]
-    tail = torch.tensor([list(answer)], device=ids.device, dtype=ids.dtype)
+    longest = max(len(answer) for answer in answers)
+    padding = [longest - len(answer) for answer in answers]
+    tail, real = (
+        torch.tensor(rows, device=ids.device, dtype=ids.dtype)
+        for rows in (
+            [[*a, *[0] * n] for a, n in zip(answers, padding, strict=True)],
+            [[1] * len(a) + [0] * n for a, n in zip(answers, padding, strict=True)],
+        )
+    )
     grown: dict[str, torch.Tensor] = {}
     for name, value in inputs.items():
         if isinstance(value, torch.Tensor) and value.shape == ids.shape:
-            fill = {"input_ids": tail, "attention_mask": torch.ones_like(tail)}
+            fill = {"input_ids": tail, "attention_mask": real}
             extra = fill.get(name, torch.zeros_like(tail)).to(value.dtype)
             grown[name] = torch.cat([value, extra], dim=1)
         else:
@@ -60,13 +76,13 @@ def answer_loss(
     """Mean cross-entropy of the answer's tokens, nats. `inputs`: prompt and answer together, as
     `with_answer` makes them, one row."""
     n = len(answer)
-    keep = {"logits_to_keep": n + 1} if _keeps_logits(type(model)) else {}
+    keep = {"logits_to_keep": n + 1} if keeps_logits(type(model)) else {}
     logits = model(**inputs, **keep, use_cache=False).logits
     targets = torch.tensor(list(answer), device=logits.device)
     return F.cross_entropy(logits[0, -n - 1 : -1].float(), targets)
 
 
-def _keeps_logits(kind: type[nn.Module]) -> bool:
+def keeps_logits(kind: type[nn.Module]) -> bool:
     """Whether a model's forward can skip the output head where nothing is scored."""
     return "logits_to_keep" in inspect.signature(kind.forward).parameters
 

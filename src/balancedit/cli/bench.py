@@ -12,6 +12,7 @@ import typer
 import balancedit
 from balancedit.cli import output, session
 from balancedit.cli.options import OutputOptions, with_options
+from balancedit.cli.train_mend import train_mend
 from balancedit.errors import InputError, nearest_names
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from balancedit.models.loading import LoadedModel
 
 app = typer.Typer(help="Compare editing methods on a data set, and tabulate the results.")
+app.command("train-mend")(train_mend)
 
 RESULTS = Path("results/bench")
 GROUPS = ("category", "kind")
