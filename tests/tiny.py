@@ -20,6 +20,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from balancedit.data.sample import EditSample, LocalityProbe
+from balancedit.models.loading import LoadedModel, load_model
+
 SPECIAL = ["<pad>", "<s>", "</s>", "<image>", "<user>", "<assistant>"]
 CHAT = (
     "{% for m in messages %}<user>{% for c in m['content'] %}"
@@ -28,6 +31,9 @@ CHAT = (
 )
 LLAVA_LAYER = "model.language_model.layers.2.mlp.up_proj"
 OPT_LAYER = "language_model.model.decoder.layers.2.fc2"
+LAST = {"llava": LLAVA_LAYER, "blip2": OPT_LAYER}
+BEFORE_LAST = {family: layer.replace(".2.", ".1.") for family, layer in LAST.items()}
+PROMPT = {"llava": None, "blip2": "Question: {question} Answer:"}
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
@@ -142,6 +148,14 @@ def blip2(seed: int = 0) -> tuple[Blip2ForConditionalGeneration, Blip2Processor]
     return _livelier(model), processor
 
 
+def load(family: str, layer: str | None = None, seed: int = 0) -> LoadedModel:
+    """A fresh model of a family, ready to be edited; at its last block unless another is named."""
+    model, processor = llava(seed) if family == "llava" else blip2(seed)
+    return load_model(
+        model, processor=processor, layer=layer or LAST[family], prompt=PROMPT[family]
+    )
+
+
 def _livelier(model):
     """Random weights of the usual 0.02 make every prompt look alike; widen them."""
     with torch.no_grad():
@@ -168,3 +182,26 @@ class Drawn:
 
     def describe(self) -> dict[str, int]:
         return {"seed": self.seed}
+
+
+def sample(number: int, target: str) -> EditSample:
+    """An edit of a random picture, with a probe of each measure."""
+    return EditSample(
+        id=f"s{number}",
+        image=Drawn(number),
+        question="what is it?",
+        target=target,
+        original_answer="zz",
+        rephrases=("which is it?",),
+        image_rephrases=(Drawn(200 + number),),
+        locality=(
+            LocalityProbe(
+                "similar", Drawn(100 + number), "what is it?", None, shows=f"thing {number + 1}"
+            ),
+            LocalityProbe("no-image", None, "what is it?", None),
+        ),
+        portability=(),
+        category="things",
+        kind="name",
+        shows=f"thing {number}",
+    )

@@ -74,11 +74,11 @@ class Editor:
 
         model: "pocket", a hub name, a directory, or a loaded transformers image-text-to-text model
         (give its `processor` too). edits: directory of the edit store; made when missing, None
-        keeps edits in memory. method: "balancedit", "ft", "grace" or "ike" (docs/methods.md).
-        layer: dotted path of the linear layer to edit. prompt: format string for a model without
-        chat template. options: single settings of the method, such as ``key="mean"`` or
-        ``alpha=0.1`` (`balancedit.methods.balancedit.BalancEditConfig`, and its like of the other
-        methods).
+        keeps edits in memory. method: "balancedit", "ft", "grace", "ike" or "mend"
+        (docs/methods.md). layer: dotted path of the linear layer to edit. prompt: format string for
+        a model without chat template. options: single settings of the method, such as
+        ``key="mean"`` or ``alpha=0.1`` (`balancedit.methods.balancedit.BalancEditConfig`, and
+        its like of the other methods).
 
         Raises `ModelLoadError`, `LayerError`, `InputError`, `StoreError`, `StoreMismatchError`.
         """

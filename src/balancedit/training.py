@@ -71,7 +71,7 @@ def answer_logits(
     """The logits that predict each answer's tokens: B × (tokens of the answer, vocabulary) float32.
     `inputs`: prompts and answers together, as `with_answers` makes them."""
     width = max(map(len, answers))
-    keep = {"logits_to_keep": width + 1} if _keeps_logits(type(model)) else {}
+    keep = {"logits_to_keep": width + 1} if keeps_logits(type(model)) else {}
     logits = model(**inputs, **keep, use_cache=False).logits[:, -width - 1 :]
     return [row[: len(answer)].float() for row, answer in zip(logits, answers, strict=True)]
 
@@ -85,7 +85,7 @@ def answer_loss(
     return F.cross_entropy(logits, torch.tensor(list(answer), device=logits.device))
 
 
-def _keeps_logits(kind: type[nn.Module]) -> bool:
+def keeps_logits(kind: type[nn.Module]) -> bool:
     """Whether a model's forward can skip the output head where nothing is scored."""
     return "logits_to_keep" in inspect.signature(kind.forward).parameters
 

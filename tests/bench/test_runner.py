@@ -14,35 +14,14 @@ from balancedit.bench.contenders import Contender, parse_all
 from balancedit.bench.journal import Journal
 from balancedit.bench.protocols import PROTOCOLS, Probe, probes, scores
 from balancedit.bench.runner import BASE, Runner, Settings
-from balancedit.data.sample import EditSample, LocalityProbe
+from balancedit.data.sample import EditSample
 from balancedit.errors import EditFailedError, ImageError
-from tiny import Drawn
+from tiny import sample
 
 
 @pytest.fixture
 def family() -> str:
     return "llava"
-
-
-def sample(number: int, target: str) -> EditSample:
-    picture, other = Drawn(number), Drawn(100 + number)
-    return EditSample(
-        id=f"s{number}",
-        image=picture,
-        question="what is it?",
-        target=target,
-        original_answer="zz",
-        rephrases=("which is it?",),
-        image_rephrases=(Drawn(200 + number),),
-        locality=(
-            LocalityProbe("similar", other, "what is it?", None, shows=f"thing {number + 1}"),
-            LocalityProbe("no-image", None, "what is it?", None),
-        ),
-        portability=(),
-        category="things",
-        kind="name",
-        shows=f"thing {number}",
-    )
 
 
 SAMPLES = [sample(1, "ab"), sample(2, "cd"), sample(3, "ef")]

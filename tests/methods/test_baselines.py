@@ -27,7 +27,7 @@ from test_contract import (
 )
 
 
-@pytest.fixture(params=["ft", "grace", "grace-prompt"])
+@pytest.fixture(params=["ft", "grace", "grace-prompt", "mend"])
 def editing(request: pytest.FixtureRequest, make: Any) -> Any:
     """Makes editors of one baseline."""
     method, _, where = str(request.param).partition("-")
@@ -193,6 +193,7 @@ def test_a_store_belongs_to_its_method(editing: Any, make: Any, tmp_path: Path) 
         ("grace", {"epsilon": -1.0}, "epsilon is -1.0"),
         ("grace", {"eps": 0.0}, "eps is 0.0"),
         ("grace", {"replace": "first"}, "unknown replace 'first'"),
+        ("mend", {"rank": 4}, "mend has no option 'rank'"),
         ("graze", {}, "nearest: grace"),
     ],
 )

@@ -9,6 +9,7 @@ import typer
 
 from balancedit.cli import output, session
 from balancedit.cli.options import OutputOptions, with_options
+from balancedit.cli.train_mend import train_mend
 from balancedit.errors import InputError, nearest_names
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from balancedit.data.sample import EditSample
 
 app = typer.Typer(help="Compare editing methods on a data set, and tabulate the results.")
+app.command("train-mend")(train_mend)
 
 RESULTS = Path("results/bench")
 GROUPS = ("category", "kind")

@@ -79,7 +79,7 @@ class ModelOptions:
         str,
         typer.Option(
             metavar="NAME",
-            help="The editing method: balancedit, ft, grace or ike.",
+            help="The editing method: balancedit, ft, grace, ike or mend.",
             rich_help_panel=_MODEL,
         ),
     ] = "balancedit"
@@ -91,6 +91,14 @@ class ModelOptions:
             rich_help_panel=_MODEL,
         ),
     ] = "recommended"
+    network: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The method's trained network (mend); pocket has its own.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None
     device: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps …", rich_help_panel=_MODEL),

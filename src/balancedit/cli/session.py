@@ -61,6 +61,7 @@ def load_editor(options: ModelOptions, edits: Path | None, *, debug: bool) -> Ed
             prompt=options.prompt,
             device=options.device,
             dtype=options.dtype,
+            **({"network": options.network} if options.network is not None else {}),
         )
     for damaged in editor.damaged:
         output.note("warning", f"edit {damaged.id} is left out: {damaged.reason}")

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from balancedit.errors import InputError, nearest_names
-from balancedit.methods import balancedit, ft, grace, ike
+from balancedit.methods import balancedit, ft, grace, ike, mend
 from balancedit.methods.protocol import EditRequest, LearnedEdit, Method
 from balancedit.models.loading import LoadedModel
 
@@ -22,7 +22,9 @@ __all__ = [
 ]
 
 #: A method's settings: a frozen dataclass of its own, which checks itself when it is made.
-MethodConfig = balancedit.BalancEditConfig | ft.FTConfig | grace.GraceConfig | ike.IKEConfig
+MethodConfig = (
+    balancedit.BalancEditConfig | ft.FTConfig | grace.GraceConfig | ike.IKEConfig | mend.MendConfig
+)
 
 #: name -> (class, presets)
 METHODS: dict[str, tuple[Callable[[LoadedModel, Any], Method], Mapping[str, MethodConfig]]] = {
@@ -30,6 +32,7 @@ METHODS: dict[str, tuple[Callable[[LoadedModel, Any], Method], Mapping[str, Meth
     "ft": (ft.FT, ft.PRESETS),
     "grace": (grace.Grace, grace.PRESETS),
     "ike": (ike.IKE, ike.PRESETS),
+    "mend": (mend.Mend, mend.PRESETS),
 }
 
 

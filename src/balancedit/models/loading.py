@@ -28,6 +28,7 @@ class LoadedModel:
 
     edit_lr: step size that suits this model's edits, used where a preset names none.
     rephraser: (question, n) -> up to n rewordings in the model's own words, or None.
+    mend_network: file of the MEND network that comes with the model for this layer, or None.
     """
 
     name: str
@@ -36,6 +37,7 @@ class LoadedModel:
     layer: str
     edit_lr: float
     rephraser: Rephraser | None = None
+    mend_network: Path | None = None
     pictures: EncodedPictures = field(init=False, repr=False, compare=False)
     prefix: Prefix = field(init=False, repr=False, compare=False)
 
@@ -124,11 +126,13 @@ def load_model(
     """
     lr: float = DEFAULT_LR
     rephraser: Rephraser | None = None
+    network: Path | None = None
     if isinstance(model, str) and model in BUNDLED:
         bundled = BUNDLED[model]
         loaded, processor = bundled.load(_dtype(dtype) or torch.float32, str(device or "cpu"))
         name, layer, lr = model, layer or bundled.layer, bundled.edit_lr
         rephraser = bundled.rephraser()
+        network = bundled.mend_network if layer == bundled.layer else None
     elif isinstance(model, nn.Module):
         loaded = model
         _check_supported(model, type(model).__name__)
@@ -148,7 +152,7 @@ def load_model(
     loaded.eval()
     if rephraser is None:
         rephraser = backbone_rephraser(loaded, prompter)
-    return LoadedModel(name, loaded, prompter, layer, lr, rephraser)
+    return LoadedModel(name, loaded, prompter, layer, lr, rephraser, network)
 
 
 def _from_pretrained(name: str, device: Any, dtype: torch.dtype | None) -> nn.Module:

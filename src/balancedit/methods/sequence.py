@@ -1,0 +1,175 @@
+"""Edits that build on one another: each makes the edited layer's weight anew from what the edit
+before it left, and every prompt goes through the newest.
+
+Taking one back from the middle means making the later ones again. Each edit therefore keeps what
+that needs: its picture, its settings, and a digest of the edits that it was made on. A weight that
+was made on just the edits now before it stands as it is; any other is made again, in the same way,
+when the model is next asked.
+
+How an edit makes a weight is the method's own. Letters: O, D = the layer's output and input widths;
+H, W = a picture's height and width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+
+from balancedit.codebook import Match
+from balancedit.keys import last_key
+from balancedit.methods.protocol import EditRequest, LearnedEdit
+from balancedit.methods.routed import RoutedMethod
+from balancedit.models.loading import LoadedModel
+from balancedit.routing import Decision
+from balancedit.types import Edit
+
+Settings = Mapping[str, torch.Tensor]  # what a method's edit was made with, by name
+_OWN = ("weight", "pixels", "made_on")  # tensors that every edit has, whatever the method
+
+
+@dataclass
+class _Step:
+    """One edit of the sequence. weight: (O, D) on the CPU, what the layer's weight became; made_on:
+    digest of the edits that it was made on."""
+
+    edit: Edit
+    image: Image.Image
+    settings: Settings
+    weight: torch.Tensor
+    made_on: bytes
+
+
+class WeightSequence(RoutedMethod):
+    """The sequence of edits and the weight it led to, bound to one model.
+
+    The module's own parameter is never touched: the edited weight stands beside it, as a hook. A
+    method says how a weight is made (`_edited`), in how many steps, and with what settings.
+    """
+
+    sequential = True
+    positives = 0  # no radius to measure
+    negative = None
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        super().__init__(loaded, last_key)
+        self._steps: list[_Step] = []
+        self._applied: tuple[str, torch.Tensor] | None = None  # whose weight the layer holds
+
+    def binding(self) -> dict[str, str]:
+        """What a store of these edits is bound to beside the model."""
+        return {"layer": self._loaded.layer}
+
+    # -- what a method brings ----------------------------------------------------------------
+
+    def _settings(self) -> Settings:
+        """What a new edit is made with and must be made again with, on the CPU."""
+        raise NotImplementedError
+
+    def _edited(
+        self, request: EditRequest, start: torch.Tensor, settings: Settings
+    ) -> tuple[torch.Tensor, int, float]:
+        """The weight (O, D) that one edit makes of `start` (O, D), on the CPU; the optimiser's
+        steps, and the loss after them. The same arguments give the same weight. Raises
+        `EditFailedError`."""
+        raise NotImplementedError
+
+    # -- learning ----------------------------------------------------------------------------
+
+    def learn(self, request: EditRequest) -> LearnedEdit:
+        """Make the current weight anew for one fact. Nothing held changes. Raises
+        `EditFailedError` when the loss is not a number.
+
+        The tensors are ``weight`` (O, D) float32, and for making it again ``pixels`` (H, W, 3)
+        uint8, ``made_on`` (32,) uint8 and the method's settings. The key is all zeros (D,):
+        nothing is looked up by it.
+        """
+        self.settle()
+        settings = self._settings()
+        weight, steps, loss = self._edited(request, self._start(len(self._steps)), settings)
+        made_on = self._lineages()[-1]
+        return LearnedEdit(
+            key=torch.zeros(weight.shape[1]),
+            tensors={
+                "weight": weight,
+                "pixels": torch.from_numpy(np.array(request.image.convert("RGB"))),
+                "made_on": torch.tensor(list(made_on), dtype=torch.uint8),
+                **settings,
+            },
+            steps=steps,
+            loss=loss,
+            overlaps=self._steps[-1].edit.id if self._steps else None,
+        )
+
+    def _start(self, n: int) -> torch.Tensor:
+        """(O, D) the weight that the n-th edit, from 0, is made on."""
+        return self._steps[n - 1].weight if n else self._layer.base_weight
+
+    # -- holding -----------------------------------------------------------------------------
+
+    def add(self, edit: Edit, key: torch.Tensor, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Put an edit at the end of the sequence; tensors as `learn` makes them."""
+        self._steps.append(
+            _Step(
+                edit,
+                Image.fromarray(tensors["pixels"].numpy()),
+                {name: t for name, t in tensors.items() if name not in _OWN},
+                tensors["weight"],
+                bytes(tensors["made_on"].tolist()),
+            )
+        )
+
+    def remove(self, edit_id: str) -> None:
+        """Take an edit out of the sequence; `settle` then makes again those that came after it."""
+        self._steps = [s for s in self._steps if s.edit.id != edit_id]
+
+    def settle(self) -> None:
+        """Bring the layer's weight up to date with the edits held. Only edits that were made on
+        others than those now before them are made again. Raises `EditFailedError`."""
+        lineages = self._lineages()
+        standing = [i for i, s in enumerate(self._steps) if s.made_on == lineages[i]]
+        for i in range(standing[-1] + 1 if standing else 0, len(self._steps)):
+            step = self._steps[i]
+            request = EditRequest(step.image, step.edit.question, step.edit.target, (), None)
+            step.weight, _, _ = self._edited(request, self._start(i), step.settings)
+            step.made_on = lineages[i]
+        self._apply_newest()
+
+    def _lineages(self) -> list[bytes]:
+        """For each edit held, and for the next one, a digest (32 bytes) of the edits before it, in
+        their order: with the original weight these determine the edited one."""
+        digests = [bytes(32)]
+        for step in self._steps:
+            digests.append(hashlib.sha256(digests[-1] + step.edit.id.encode()).digest())
+        return digests
+
+    def _apply_newest(self) -> None:
+        """Put the newest edit's weight beside the layer, in place of the one that is there."""
+        newest = self._steps[-1] if self._steps else None
+        if self._applied is not None:
+            edit_id, weight = self._applied
+            if newest is not None and newest.weight is weight:
+                return
+            self._layer.remove(edit_id)
+        self._applied = (newest.edit.id, newest.weight) if newest else None
+        if newest is not None:
+            self._layer.add(newest.edit.id, newest.weight)
+        self._decide_by(self._decide if newest else None)
+
+    def active(self) -> Sequence[str]:
+        """Ids in force, oldest first."""
+        return [s.edit.id for s in self._steps]
+
+    def neighbours(self, image: Image.Image | None, question: str) -> list[Match]:
+        """None: no edit is nearer to a prompt than another."""
+        return []
+
+    def _decide(self, keys: torch.Tensor) -> list[Decision]:
+        """Every prompt goes through the weight that the newest edit left."""
+        assert self._applied is not None
+        newest = self._applied[0]
+        return [Decision(fired=newest, nearest=newest)] * len(keys)
