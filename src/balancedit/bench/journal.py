@@ -112,7 +112,7 @@ def read_rows(directory: Path) -> Iterator[dict[str, Any]]:
             if line.endswith("\n"):
                 row = json.loads(line)
                 result = tuple(row.get(name) for name in RESULT)
-                if result not in seen:
+                if None in result or result not in seen:
                     seen.add(result)
                     yield row
 

@@ -5,9 +5,9 @@ updated model answer a rephrasing and another picture with the target (NLL), and
 probes as before (KL divergence). Gradients reach the network through the updated weight.
 
 Nothing of the model itself changes, so the edits' gradients, and what the model makes of every
-probe up to the edited layer, are worked out once before the first step (`last_block.py`). Every random
-choice follows from the seed and the step's number, so a run that was killed and goes on ends where
-it would have ended.
+probe up to the edited layer, are worked out once before the first step (`last_block.py`). Every
+random choice follows from the seed and the step's number, so a run that was killed and goes on ends
+where it would have ended.
 
 Source: Mitchell et al., *Fast Model Editing at Scale* (2022), Section 3.2 and its repository, with
 the losses of EasyEdit's version for vision-language models.
@@ -32,8 +32,8 @@ import torch.nn.functional as F
 
 from balancedit.adapter import EditedLayer
 from balancedit.bench.journal import Journal
-from balancedit.bench.protocols import REACH, probes
 from balancedit.bench.last_block import Group, Replay, Scored, replay_for
+from balancedit.bench.protocols import REACH, probes
 from balancedit.data.sample import EditSample
 from balancedit.errors import InputError, ResultsError
 from balancedit.keys import last_key
