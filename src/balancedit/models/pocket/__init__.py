@@ -7,6 +7,7 @@ transformers are imported by the calls that need them.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,14 +68,18 @@ def load(
 
 def rephraser() -> Callable[[str, int], list[str]]:
     """Rewordings of a question by SmolLM2 as it was before our training, which is loaded at the
-    first call. What it says is raw; `balancedit.rephrasing` checks it."""
+    first call and asked once a question. What it says is raw; `balancedit.rephrasing` checks it."""
     made: list[Callable[[str, int], list[str]]] = []
 
-    def ask(question: str, n: int) -> list[str]:
+    @functools.lru_cache(maxsize=1024)
+    def said(question: str, n: int) -> tuple[str, ...]:
         if not made:
             from balancedit.models.pocket.plain import plain_rephraser
 
             made.append(plain_rephraser())
-        return made[0](question, n)
+        return tuple(made[0](question, n))
+
+    def ask(question: str, n: int) -> list[str]:
+        return list(said(question, n))
 
     return ask
