@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from balancedit.errors import InputError
-from balancedit.methods import configure
+from balancedit.methods import configure, make_method
+from balancedit.models.loading import LoadedModel
 
 _NAME = re.compile(
     r"(?P<method>[^:+@]+)(:(?P<preset>[^+@]+))?(?P<options>(\+[^+@]+)*)(@(?P<layer>.+))?"
@@ -34,6 +35,11 @@ class Contender:
     def config(self) -> dict[str, Any]:
         """Every setting it runs with. Raises `InputError` for what does not exist."""
         return vars(configure(self.method, self.preset, self.options))
+
+    def binding(self, loaded: LoadedModel) -> dict[str, str]:
+        """What its edits of a model depend on beside the settings: layer, trained network …"""
+        config = configure(self.method, self.preset, self.options)
+        return make_method(self.method, config, loaded).binding()
 
 
 def parse(text: str) -> Contender:

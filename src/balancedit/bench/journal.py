@@ -41,6 +41,7 @@ class Journal:
         methods: dict[str, dict[str, Any]] | None = None,
     ) -> None:
         self.directory = directory
+        self._read = 0  # bytes of the results that `news` has given
         methods = json.loads(json.dumps(methods or {}))
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -72,6 +73,18 @@ class Journal:
     def rows(self) -> list[dict[str, Any]]:
         """Every result so far, in the order they came."""
         return list(read_rows(self.directory))
+
+    def news(self) -> list[dict[str, Any]]:
+        """Results that came since the last call, of this process and of others; at first all."""
+        path = self.directory / ROWS
+        if not path.exists():
+            return []
+        with path.open("rb") as file:
+            file.seek(self._read)
+            lines = file.read()
+        whole = lines[: lines.rfind(b"\n") + 1]
+        self._read += len(whole)
+        return [json.loads(line) for line in whole.splitlines()]
 
     def summarise(self, summary: dict[str, Any]) -> None:
         """Put a summary beside the results, in place of the one before. Raises `ResultsError`."""

@@ -61,9 +61,9 @@ class Runner:
         """advance: called with a description after each result; `remaining` calls in all."""
         self._samples, self._protocol, self._settings = samples, protocol, settings
         self._journal, self._open, self._advance = journal, open_editor, advance
-        rows = journal.rows()
-        self._done = {(r["method"], r["held"], r["sample"]) for r in rows}
-        self._before = {r["sample"]: r["outputs"] for r in rows if _recorded(r)}
+        self._done: set[tuple[str, int, str]] = set()
+        self._before: dict[str, list[Any]] = {}  # the unedited model's outputs, by sample
+        self._catch_up()
         self._batch_size = settings.batch_size
         self._unedited: Editor | None = None
 
@@ -77,6 +77,7 @@ class Runner:
         singles = self._settings.contenders if 1 in self._sizes else ()
         editors: dict[str, Editor] = {}
         for sample in self._samples:
+            self._catch_up()
             waiting = [c for c in singles if not self._has(c.name, 1, sample)]
             if not waiting and self._has(BASE, 0, sample):
                 continue
@@ -90,6 +91,13 @@ class Runner:
         for size in self._sizes:
             if size > 1:
                 self._sequence(size)
+
+    def _catch_up(self) -> None:
+        """Take over what is in the journal, this process's results or another's."""
+        for row in self._journal.news():
+            self._done.add((row["method"], row["held"], row["sample"]))
+            if row["method"] == BASE and "failed" not in row:
+                self._before.setdefault(row["sample"], row["outputs"])
 
     @property
     def _sizes(self) -> list[int]:
@@ -243,10 +251,6 @@ class Runner:
         self._journal.append(row)
         self._done.add((row["method"], row["held"], row["sample"]))
         self._advance(f"{row['method']}, {row['held']} held")
-
-
-def _recorded(row: dict[str, Any]) -> bool:
-    return row["method"] == BASE and "failed" not in row
 
 
 def _about(edit: Edit) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def run(
         "digest": found.digest(part),
         "protocol": protocol,
     }
-    settings = {c.name: c.config() | {"layer": c.layer or loaded.layer} for c in chosen}
+    settings = {c.name: c.config() | c.binding(models[c.layer]) for c in chosen}
     journal = Journal(results, identity, provenance(loaded), settings)
     with output.progress("recording") as progress:
         runner = Runner(
