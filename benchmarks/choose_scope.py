@@ -38,15 +38,15 @@ KEPT = (PAPER_LOCALITY, "same-image", "unrelated", "black")
 MEASURES = (*REACH[1:], *KEPT)
 
 
-def both(h: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
-    """Every kind of key side by side. h: (B, T, D), prompt: (B, T) bool -> (B, kinds · D)."""
+def every_key(h: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
+    """Every kind of key side by side. h: (B, T, D), prompt: (B, T) bool -> (B, widths of all)."""
     return torch.cat([pool(h, prompt) for pool in POOLS.values()], dim=-1)
 
 
 def measured(loaded: LoadedModel, samples: Sequence[EditSample], layer: str) -> list[Any]:
-    """For each edit its queries' keys, (queries, kinds · D): edit first, then positive, negative
-    and probes; and what the probes measure."""
-    watched, found = RoutedMethod(loaded, both, layer), []
+    """For each edit its queries' keys by kind, each (queries, its width): edit first, then
+    positive, negative and probes; and what the probes measure."""
+    watched, found = RoutedMethod(loaded, every_key, layer), []
     watched.attach()
     try:
         for sample in track(samples, layer, console=Console(stderr=True)):
@@ -57,17 +57,19 @@ def measured(loaded: LoadedModel, samples: Sequence[EditSample], layer: str) -> 
             questions = [question, positive, question, *(p.question for p in asked)]
             with loaded.pictures.reused():
                 keys = watched.prefill_keys(images, questions).cpu()
-            found.append((keys, np.array([p.measures for p in asked])))
+            width = int(keys.shape[1] // 4)  # mean, last and both
+            kinds = dict(zip(POOLS, keys.split([width, width, 2 * width], dim=-1), strict=True))
+            found.append((kinds, np.array([p.measures for p in asked])))
     finally:
         watched.detach()
     return found
 
 
-def shares(found: list[Any], pool: int, distance: str, alpha: float) -> np.ndarray:
+def shares(found: list[Any], pool: str, distance: str, alpha: float) -> np.ndarray:
     """Per edit, the share of its probes treated as they should be: (edits, MEASURES)."""
     rows = []
     for keys, measures in found:
-        own = keys.chunk(len(POOLS), dim=-1)[pool]
+        own = keys[pool]
         far = DISTANCES[distance](own[:1], own[1:])[0].numpy()
         radius = influence_radius([float(far[0])], float(far[1]), alpha, keep_degenerate=False)
         inside = far[2:] <= radius.value
@@ -102,9 +104,9 @@ def run(
     table = Table("block", "key", "distance", "α", *names, title="scope, percent")
     for block in blocks.split(","):
         found = measured(loaded, samples, f"model.language_model.layers.{block}.mlp.up_proj")
-        for pool, key in enumerate(POOLS):
+        for key in POOLS:
             for distance in DISTANCES:
-                rows = {a: figures(shares(found, pool, distance, a), kinds) for a in ALPHAS}
+                rows = {a: figures(shares(found, key, distance, a), kinds) for a in ALPHAS}
                 for alpha, row in rows.items():
                     kept[f"block {block}, {key} key, {distance}, α {alpha}"] = row
                 best = max(rows, key=lambda a: rows[a]["HM"])

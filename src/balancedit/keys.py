@@ -30,4 +30,14 @@ def last_key(h: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
     return h[rows, last_position(prompt)].to(torch.float32)
 
 
-POOLS: dict[str, Pool] = {"mean": mean_key, "last": last_key}
+def both_key(h: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
+    """Mean and last token side by side, so that near means near in both: the mean tells pictures
+    apart, the last token questions. h: (B, T, D), prompt: (B, T) bool -> (B, 2D)."""
+    return torch.cat([MEAN_WEIGHT * mean_key(h, prompt), last_key(h, prompt)], dim=-1)
+
+
+#: What the mean is multiplied by beside the last token: an average varies less than one token does.
+#: Chosen by benchmarks/choose_scope.py (docs/results.md).
+MEAN_WEIGHT = 4.0
+
+POOLS: dict[str, Pool] = {"mean": mean_key, "last": last_key, "both": both_key}

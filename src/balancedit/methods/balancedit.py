@@ -36,9 +36,9 @@ from balancedit.types import Edit
 class BalancEditConfig:
     """What a codebook is made with. All edits of one codebook share it."""
 
-    key: Literal["mean", "last"] = "last"  # mean over the prompt (paper), or its last token
+    key: Literal["mean", "last", "both"] = "both"  # mean over the prompt (paper), last token, both
     distance: Literal["euclidean", "cosine"] = "euclidean"
-    alpha: float = 0.4  # α: weight of the positive distance (paper, Eq. 10)
+    alpha: float = 0.6  # α: weight of the positive distance (paper, Eq. 10)
     degenerate: Literal["keep", "shrink"] = "shrink"  # radius where d_pos >= d_neg (scope.py)
     positives: int = 1  # rephrased questions the positive distance is averaged over
     negative: Literal["black", "white", "grey", "noise"] = "black"  # of the negative sample
