@@ -1,0 +1,134 @@
+"""OKEDIT: counterfactual answers to OK-VQA's questions, with generated pictures (the paper's own
+data set, its Appendix A; the layout is that of its authors' code).
+
+OK-VQA's two files, with fields added: the annotations carry `counterfact_answer` (the target),
+`counterfact_type`, `image_object`, `locality_answer` and `locality_image_object`, the questions
+carry `rephrased_questions`. Pictures are found by their folder: a question's id.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from balancedit.data import layout, reading
+from balancedit.data.problems import Report
+from balancedit.data.reading import Contents, Fields
+from balancedit.data.sample import EditSample, FileImage, LocalityProbe
+from balancedit.errors import DataError
+
+NAME = "okedit"
+ABOUT = "counterfactual answers to OK-VQA's questions, with generated pictures (BalancEdit)"
+REPHRASED, LOCALITY, ORIGINAL = "rephrased_images", "locality_images", "val2014"
+LAYOUT = (
+    "mscoco_val2014_annotations.json and OpenEnded_mscoco_val2014_questions.json (both may end in "
+    "_train or another part's name), val2014/ (COCO), rephrased_images/ and one locality_images…/, "
+    "the last two with a folder a question"
+)
+
+_ANNOTATIONS = re.compile(r"^mscoco_val2014_annotations(?:_(\w+))?\.json$")
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def parts(directory: Path) -> dict[str, Path]:
+    """The annotation files that are there: the unmarked one is the part "eval"."""
+    if not directory.is_dir():
+        return {}
+    names = ((m, p) for p in sorted(directory.iterdir()) if (m := _ANNOTATIONS.match(p.name)))
+    return {m[1] or "eval": path for m, path in names}
+
+
+def read(directory: Path, part: str, report: Report) -> Contents:
+    """The samples of a part; of the pictures, only the folders are listed. Raises `DataError`."""
+    path = parts(directory)[part]
+    marked = path.stem.removeprefix("mscoco_val2014_annotations")
+    asked_path = path.with_name(f"OpenEnded_mscoco_val2014_questions{marked}.json")
+    annotations, whole, sha256 = reading.read_member(path, "annotations")
+    questions, _, asked_sha256 = reading.read_member(asked_path, "questions")
+    by_id = dict(_by_id(asked_path, questions, report))
+    categories = whole.get("question_types")
+    root = layout.image_root(directory, (ORIGINAL, REPHRASED))
+    locality = _locality_folder(root)
+
+    def make(fields: Fields) -> EditSample:
+        number = fields.whole("question_id")
+        if number not in by_id:
+            raise fields.bad("missing-field", f"has no question {number} in {asked_path.name}")
+        return _sample(fields, by_id[number], root, locality, categories)
+
+    return reading.build(
+        reading.indexed(path, annotations),
+        make,
+        report,
+        {path.name: sha256, asked_path.name: asked_sha256},
+    )
+
+
+def _by_id(path: Path, questions: list[Any], report: Report) -> Iterator[tuple[int, Fields]]:
+    for where, value in reading.indexed(path, questions):
+        try:
+            fields = Fields(value, where, report)
+            yield fields.whole("question_id"), fields
+        except reading.Unusable as bad:
+            report(bad.problem)
+
+
+def _sample(
+    fields: Fields, asked: Fields, root: Path, locality: str, categories: Any
+) -> EditSample:
+    number = fields.whole("question_id")
+    question = asked.text("question")
+    target = fields.target("counterfact_answer")
+    answers = [child.text("answer") for child in fields.children("answers")]
+    category = fields.optional("question_type", "unknown")
+    if isinstance(categories, dict):
+        category = str(categories.get(category, category))
+    image = FileImage(root, f"{ORIGINAL}/COCO_val2014_{fields.whole('image_id'):012d}.jpg")
+    return EditSample(
+        id=str(number),
+        image=image,
+        question=question,
+        target=target,
+        original_answer=answers[0] if answers else "",
+        rephrases=asked.texts("rephrased_questions"),
+        image_rephrases=tuple(_pictures(root, f"{REPHRASED}/{number}")),
+        locality=(
+            LocalityProbe(
+                "similar",
+                FileImage(root, f"{locality}/{number}/0.png"),
+                question,
+                fields.optional("locality_answer") or None,
+                shows=fields.optional("locality_image_object").lower() or None,
+            ),
+        ),
+        portability=(),
+        category=category,
+        kind=fields.optional("counterfact_type", "unknown"),
+        shows=fields.optional("image_object").lower() or image.name,
+    )
+
+
+def _pictures(root: Path, folder: str) -> list[FileImage]:
+    """The pictures in a folder, in the order of their numbers; none where there is no folder."""
+    try:
+        names = [n for n in os.listdir(root / folder) if n.lower().endswith(_PICTURES)]
+    except OSError:
+        return []
+    names.sort(key=lambda name: (len(name), name))
+    return [FileImage(root, f"{folder}/{name}") for name in names]
+
+
+def _locality_folder(root: Path) -> str:
+    """The one folder of locality pictures; the authors' has the image model in its name."""
+    if (root / LOCALITY).is_dir() or not root.is_dir():
+        return LOCALITY
+    found = sorted(p.name for p in root.iterdir() if p.is_dir() and p.name.startswith(LOCALITY))
+    if len(found) > 1:
+        raise DataError(
+            f"'{root}' has several folders of locality pictures ({', '.join(found)}); name the one "
+            f"to use {LOCALITY}"
+        )
+    return found[0] if found else LOCALITY
