@@ -55,13 +55,12 @@ def read(directory: Path, part: str, report: Report) -> Contents:
     category = part.partition("-")[0]
 
     def make(fields: Fields) -> EditSample:
-        kind = "caption" if category == "caption" else answer_kind(fields.target("alt"))
-        return sample(fields, root, f"{part}/{fields.number}", category, kind)
+        return sample(fields, root, f"{part}/{fields.number}", category)
 
     return reading.build(reading.indexed(path, values), make, report, {path.name: sha256})
 
 
-def sample(fields: Fields, root: Path, name: str, category: str, kind: str) -> EditSample:
+def sample(fields: Fields, root: Path, name: str, category: str) -> EditSample:
     """One record in MMEDIT's fields.
 
     A picture's file stands for the thing it shows: nothing else says what that is.
@@ -69,11 +68,12 @@ def sample(fields: Fields, root: Path, name: str, category: str, kind: str) -> E
     image = fields.image("image", root)
     other = fields.image("m_loc", root)
     asked = fields.text("loc")
+    target = fields.target("alt")
     return EditSample(
         id=name,
         image=image,
         question=fields.text("src"),
-        target=fields.target("alt"),
+        target=target,
         original_answer=fields.optional("pred"),
         rephrases=(fields.text("rephrase"),),
         image_rephrases=(fields.image("image_rephrase", root),),
@@ -94,12 +94,12 @@ def sample(fields: Fields, root: Path, name: str, category: str, kind: str) -> E
         ),
         portability=(),
         category=category,
-        kind=kind,
+        kind="caption" if category == "caption" else _answer_kind(target),
         shows=image.name,
     )
 
 
-def answer_kind(answer: str) -> str:
+def _answer_kind(answer: str) -> str:
     """The sort of an answer as VQA divides them: "yes/no", "number" or "other"."""
     said = vqa_answer(answer)
     if said in ("yes", "no"):

@@ -50,8 +50,7 @@ def read(directory: Path, part: str, report: Report) -> Contents:
 
 def _sample(fields: Fields, root: Path, name: str) -> EditSample:
     """One record; a picture shows the entity whose folder it lies in."""
-    kind = mmedit.answer_kind(fields.target("alt"))
-    made = mmedit.sample(fields, root, name, "entity", kind)
+    made = mmedit.sample(fields, root, name, "entity")
     return replace(
         made,
         shows=_entity(made.shows),
