@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,30 +43,54 @@ def parts(directory: Path) -> dict[str, Path]:
     return {m[1] or "eval": path for m, path in names}
 
 
-def read(directory: Path, part: str, report: Report) -> Contents:
-    """The samples of a part; of the pictures, only the folders are listed. Raises `DataError`."""
-    path = parts(directory)[part]
+@dataclass(frozen=True)
+class Annotated:
+    """OK-VQA's annotations, each with its question and category, and the files' hashes."""
+
+    records: list[tuple[Fields, Fields, str]]
+    hashes: dict[str, str]
+
+
+def annotated(path: Path, report: Report) -> Annotated:
+    """An annotations file joined with the questions file beside it. Raises `DataError`."""
     marked = path.stem.removeprefix("mscoco_val2014_annotations")
     asked_path = path.with_name(f"OpenEnded_mscoco_val2014_questions{marked}.json")
     annotations, whole, sha256 = reading.read_member(path, "annotations")
     questions, _, asked_sha256 = reading.read_member(asked_path, "questions")
     by_id = dict(_by_id(asked_path, questions, report))
-    categories = whole.get("question_types")
+    named = whole.get("question_types")
+    made = Annotated([], {path.name: sha256, asked_path.name: asked_sha256})
+    for where, value in reading.indexed(path, annotations):
+        try:
+            fields = Fields(value, where, report)
+            number = fields.whole("question_id")
+            if number not in by_id:
+                raise fields.bad("missing-field", f"has no question {number} in {asked_path.name}")
+            category = fields.optional("question_type", "unknown")
+        except reading.Unusable as bad:
+            report(bad.problem)
+            continue
+        if isinstance(named, dict):
+            category = str(named.get(category, category))
+        made.records.append((fields, by_id[number], category))
+    return made
+
+
+def original(fields: Fields) -> str:
+    """The name of an annotation's COCO picture."""
+    return f"{ORIGINAL}/COCO_val2014_{fields.whole('image_id'):012d}.jpg"
+
+
+def read(directory: Path, part: str, report: Report) -> Contents:
+    """The samples of a part; of the pictures, only the folders are listed. Raises `DataError`."""
+    found = annotated(parts(directory)[part], report)
     root = layout.image_root(directory, (ORIGINAL, REPHRASED))
     locality = _locality_folder(root)
-
-    def make(fields: Fields) -> EditSample:
-        number = fields.whole("question_id")
-        if number not in by_id:
-            raise fields.bad("missing-field", f"has no question {number} in {asked_path.name}")
-        return _sample(fields, by_id[number], root, locality, categories)
-
-    return reading.build(
-        reading.indexed(path, annotations),
-        make,
-        report,
-        {path.name: sha256, asked_path.name: asked_sha256},
+    makers = (
+        (fields.where, partial(_sample, fields, asked, category, root, locality))
+        for fields, asked, category in found.records
     )
+    return reading.gather(makers, report, found.hashes)
 
 
 def _by_id(path: Path, questions: list[Any], report: Report) -> Iterator[tuple[int, Fields]]:
@@ -76,17 +102,12 @@ def _by_id(path: Path, questions: list[Any], report: Report) -> Iterator[tuple[i
             report(bad.problem)
 
 
-def _sample(
-    fields: Fields, asked: Fields, root: Path, locality: str, categories: Any
-) -> EditSample:
+def _sample(fields: Fields, asked: Fields, category: str, root: Path, locality: str) -> EditSample:
     number = fields.whole("question_id")
     question = asked.text("question")
     target = fields.target("counterfact_answer")
     answers = [child.text("answer") for child in fields.children("answers")]
-    category = fields.optional("question_type", "unknown")
-    if isinstance(categories, dict):
-        category = str(categories.get(category, category))
-    image = FileImage(root, f"{ORIGINAL}/COCO_val2014_{fields.whole('image_id'):012d}.jpg")
+    image = FileImage(root, original(fields))
     return EditSample(
         id=str(number),
         image=image,

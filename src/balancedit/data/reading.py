@@ -119,13 +119,26 @@ def build(
     report: Report,
     hashes: dict[str, str],
 ) -> Contents:
-    """Samples made of records; those that cannot be used are reported. An id that occurs twice is
-    usable once."""
+    """Samples made of records, see `gather`."""
+
+    def maker(where: str, value: Any) -> Callable[[], EditSample]:
+        return lambda: make(Fields(value, where, report))
+
+    return gather(((w, maker(w, v)) for w, v in values), report, hashes)
+
+
+def gather(
+    makers: Iterable[tuple[str, Callable[[], EditSample]]],
+    report: Report,
+    hashes: dict[str, str],
+) -> Contents:
+    """Samples from what makes each of them; those that cannot be used are reported. An id that
+    occurs twice is usable once."""
     made = Contents([], [], hashes)
     seen: dict[str, str] = {}
-    for where, value in values:
+    for where, make in makers:
         try:
-            sample = make(Fields(value, where, report))
+            sample = make()
             if sample.id in seen:
                 what = f"has the id '{sample.id}' of {seen[sample.id]}"
                 raise Unusable(Problem("repeated-id", where, what, fatal=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from balancedit.cli.data.build import build_okedit
 from balancedit.cli.data.check import check
 from balancedit.cli.data.fetch import fetch
 from balancedit.cli.data.list_ import list_
@@ -17,6 +18,7 @@ for _command, _name in (
     (fetch, "fetch"),
     (check, "check"),
     (stats, "stats"),
+    (build_okedit, "build-okedit"),
 ):
     app.command(_name)(_command)
 
