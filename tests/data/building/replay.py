@@ -12,6 +12,7 @@ import json
 import re
 import threading
 from collections import Counter
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -83,12 +84,14 @@ def painting(prompt: str, again: int) -> bytes:
 
 
 class Endpoint(ThreadingHTTPServer):
-    """The endpoint. statuses: error codes to be answered with before anything else; down: refuse
-    everything. calls: (path, prompt, seed) in their order."""
+    """The endpoint. statuses: errors to answer with before anything else; always: one to answer
+    with forever. calls: (path, prompt, seed) in their order. write: (prompt, times asked before)
+    -> the reply."""
 
-    daemon_threads = True
+    daemon_threads = False  # closing waits for answers in flight
 
-    def __init__(self) -> None:
+    def __init__(self, write: Callable[[str, int], str] = reply) -> None:
+        self._write = write
         super().__init__(("127.0.0.1", 0), _Handler)
         self.calls: list[tuple[str, str, int | None]] = []
         self.keys: set[str | None] = set()
@@ -118,7 +121,7 @@ class Endpoint(ThreadingHTTPServer):
         if images:
             data = base64.b64encode(painting(prompt, again)).decode()
             return 200, {"created": 1, "data": [{"b64_json": data}]}
-        message = {"role": "assistant", "content": reply(prompt, again)}
+        message = {"role": "assistant", "content": self._write(prompt, again)}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         usage = {"prompt_tokens": 20, "completion_tokens": 5, "total_tokens": 25}
         return 200, {
@@ -133,7 +136,6 @@ class Endpoint(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: Endpoint
-    protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -8,6 +8,7 @@ from balancedit.cli.data.build import build_okedit
 from balancedit.cli.data.check import check
 from balancedit.cli.data.fetch import fetch
 from balancedit.cli.data.list_ import list_
+from balancedit.cli.data.review import review
 from balancedit.cli.data.stats import stats
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ for _command, _name in (
     (check, "check"),
     (stats, "stats"),
     (build_okedit, "build-okedit"),
+    (review, "review"),
 ):
     app.command(_name)(_command)
 
