@@ -9,6 +9,7 @@ from pathlib import Path
 
 import documented
 import pytest
+from PIL import Image
 
 from balancedit.data.pocket import DIGESTS
 
@@ -70,7 +71,7 @@ def test_wrong_usage(run) -> None:
 def test_help(run) -> None:
     ran = run("data")
     assert ran.code == 0
-    assert all(f" {name} " in ran.out for name in ("list", "fetch", "check", "stats"))
+    assert all(f" {name} " in ran.out for name in ("list", "fetch", "check", "stats", "review"))
     assert run("data", "--help").out == ran.out
 
 
@@ -80,6 +81,7 @@ def test_help(run) -> None:
         (["data", "--help"], ("torch", "transformers", "numpy", "PIL")),
         (["data", "list"], ("torch", "transformers", "numpy", "PIL")),
         (["data", "stats", "okedit-pocket", "--json"], ("torch", "transformers")),
+        (["data", "build-okedit", "--help"], ("torch", "numpy", "openai", "tenacity")),
         (["data", "fetch", "mmedit", "--dry-run"], ("torch", "transformers", "numpy", "httpx2")),
     ],
 )
@@ -134,6 +136,33 @@ def test_fetch_says_what_to_do_by_hand(run) -> None:
     assert "kaggle datasets download" in ran.out
     assert "balancedit data check vlkeb=here" in ran.out
     assert "nearest: vlkeb" in run("data", "fetch", "vlkb").error
+
+
+def test_building_says_first_what_it_will_ask(run, tmp_path: Path) -> None:
+    line = {"image": "a.png", "question": "What is it?", "answer": "cat"}
+    (tmp_path / "facts.jsonl").write_text("\n".join(json.dumps(line | {"id": i}) for i in "ab"))
+    command = ["data", "build-okedit", "facts.jsonl", "--out", "out", "--dry-run"]
+    assert "there is no file" in run(*command).error
+    Image.new("RGB", (8, 8)).save("a.png")
+    prices = ["--price-in", "2", "--price-out", "8", "--price-image", "0.5"]
+    found = run(*command, *prices, "--json").json
+    assert (found["facts"], found["texts"], found["images"]) == (2, 12, 22)
+    assert found["cost"] == pytest.approx(
+        (2 * found["tokens_in"] + 8 * found["tokens_out"]) / 1e6 + 11
+    )
+    assert "To ask: 12 texts" in run(*command).out
+    assert not Path("out").exists()
+    assert run(*command, "--images", "0").code == 1
+    assert run("data", "build-okedit", "facts.jsonl").code == 2
+
+
+def test_review(run, tmp_path: Path) -> None:
+    data = small("jsonl", tmp_path / "data")
+    ran = run("data", "review", data, "--out", "page.html", "--n", "1", "--json")
+    assert ran.json == {"page": "page.html", "shown": 1, "edits": 2}
+    assert Path("page.html").stat().st_size > 5000
+    assert "marks.json" in run("data", "review", data).out
+    assert run("data", "review", data, "--n", "0").code == 1
 
 
 def small(form: str, directory: Path) -> str:

@@ -67,7 +67,7 @@ def source(server: Server, **changes: object) -> Source:
     return Source("made", "home", "none", (replace(item, **changes),))
 
 
-def quiet(have: int, total: int | None) -> None:
+def quiet(have: int) -> None:
     pass
 
 
@@ -87,6 +87,15 @@ def test_a_download_that_broke_off_goes_on_where_it_stopped(server: Server, tmp_
     replies = len(server.served)
     fetch(source(server), tmp_path, quiet)
     assert len(server.served) == replies
+
+
+def test_progress_counts_all_files_together(server: Server, tmp_path: Path) -> None:
+    first = source(server).downloads[0]
+    two = Source("two", "home", "none", (first, replace(first, file="b.bin")))
+    told: list[int] = []
+    fetch(two, tmp_path, told.append)
+    assert told == sorted(told)
+    assert told[-1] == 2 * len(CONTENT)
 
 
 def test_a_file_that_changed_meanwhile_is_fetched_anew(server: Server, tmp_path: Path) -> None:

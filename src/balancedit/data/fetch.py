@@ -18,8 +18,8 @@ from balancedit.store.files import write_durably
 RECORD = "downloads.json"  # what was fetched, with hashes
 _SPARE = 1 << 28  # bytes of disk to leave free
 
-#: Told how many bytes are there and how many there will be (None where the server does not say).
-Progress = Callable[[int, int | None], None]
+#: Told how many bytes are there, of all files together.
+Progress = Callable[[int], None]
 
 
 def fetch(source: Source, directory: Path, progress: Progress) -> dict[str, str]:
@@ -28,9 +28,10 @@ def fetch(source: Source, directory: Path, progress: Progress) -> dict[str, str]
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        record = _record(directory)
+        record, before = _record(directory), 0
         for item in source.downloads:
-            _fetch_one(item, directory, record, progress)
+            _fetch_one(item, directory, record, _after(before, progress))
+            before += record[item.file]["size"]
             write_durably(directory / RECORD, json.dumps(record, indent=1).encode())
     except OSError as error:
         raise DataError(
@@ -48,6 +49,11 @@ def verify(source: Source, directory: Path) -> dict[str, bool]:
         for path in sorted(directory.rglob(name)):
             found[str(path.relative_to(directory))] = _hash(path) == sha256
     return found
+
+
+def _after(before: int, progress: Progress) -> Progress:
+    """Progress of a file that comes after others of `before` bytes."""
+    return lambda have: progress(before + have)
 
 
 def _record(directory: Path) -> dict[str, Any]:
@@ -73,7 +79,8 @@ def _fetch_one(item: Download, directory: Path, record: dict[str, Any], progress
             f"'{item.file}' from {item.url} has the SHA-256 {sha256}, not {wanted}; it was "
             "removed, fetch it again (if that repeats, the publisher has changed it)"
         )
-    record[item.file] = {"url": item.url, "sha256": sha256, "done": True}
+    size = target.stat().st_size
+    record[item.file] = {"url": item.url, "sha256": sha256, "size": size, "done": True}
     if item.unpack:
         _unpack(target, directory)
         record[item.file]["unpacked"] = True
@@ -115,7 +122,7 @@ def _download(item: Download, target: Path, progress: Progress) -> None:
                 for chunk in reply.iter_bytes():
                     file.write(chunk)
                     have += len(chunk)
-                    progress(have, total)
+                    progress(have)
     except httpx2.HTTPError as error:
         raise DataError(
             f"{item.url} could not be fetched ({error or type(error).__name__}); start again, and "

@@ -167,6 +167,25 @@ def test_a_refused_key_ends_the_build(
         Endpoint(None, key_name="NO_SUCH_KEY")
 
 
+def test_a_build_that_ends_does_not_wait_for_other_calls(
+    okvqa: Path, endpoint: replay.Endpoint, tmp_path: Path
+) -> None:
+    class Broken(EndpointPainter):
+        def paint(self, prompt: str, seed: int) -> bytes:
+            endpoint.always = 503  # from now on, the other fact's calls wait for a long time
+            time.sleep(0.3)
+            raise DataError("this painter never paints")
+
+    long = Patience(tries=9, first_wait=100, longest_wait=100, timeout=5)
+    server = Endpoint(endpoint.url, patience=long)
+    started = time.monotonic()
+    with pytest.raises(DataError, match="never paints"):
+        builder(okvqa, tmp_path / "out", n=8, concurrency=2).run(
+            EndpointWriter("replay", server), Broken("paint", server), lambda _: None
+        )
+    assert time.monotonic() - started < 20
+
+
 def test_a_full_disk_ends_the_build_and_a_second_start_goes_on(
     okvqa: Path, endpoint: replay.Endpoint, tmp_path: Path, monkeypatch
 ) -> None:

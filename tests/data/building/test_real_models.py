@@ -129,12 +129,12 @@ def test_a_build_with_real_models_runs_to_its_end(
     okvqa: Path, smollm: replay.Endpoint, pipeline: Path, tmp_path: Path, capsys
 ) -> None:
     out = tmp_path / "out"
-    command = ["data", "build-okedit", okvqa, "--out", out, "--n", 3, "--json", "--rephrases", 2]
-    command += ["--images", 2, "--attempts", 3, "--llm", "smollm2", "--llm-base-url", smollm.url]
+    command = ["data", "build-okedit", okvqa, "--out", out, "--json", "--rephrases", 3]
+    command += ["--images", 2, "--attempts", 2, "--llm", "smollm2", "--llm-base-url", smollm.url]
     command += ["--image-model", pipeline]
     assert main(list(map(str, command))) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["complete"] + len(found["set_aside"]) == 3
+    assert found["complete"] + len(found["set_aside"]) == 20
     rows = [json.loads(r) for r in (out / "build" / "rows.jsonl").read_text().splitlines()]
     assert len([r for r in rows if "reply" in r]) == len(smollm.calls)
     assert {r["step"] for r in rows if "reply" in r} <= set(PROMPTS)

@@ -66,7 +66,15 @@ def _fetch(name: str, directory: Path) -> dict[str, Any]:
     from balancedit.data.fetch import fetch, verify
     from balancedit.data.sources import SOURCES
 
-    source = SOURCES[name]
-    with output.working(f"fetching {name} …"):
-        hashes = fetch(source, directory, lambda have, total: None)
+    source, shown = SOURCES[name], 0
+    with output.progress(f"fetching {name}") as progress:
+        progress.total(sum(item.megabytes for item in source.downloads))
+
+        def arrived(size: int) -> None:
+            nonlocal shown
+            for _ in range(size >> 20, shown, -1):
+                progress.advance(f"fetching {name}, MB")
+            shown = max(shown, size >> 20)
+
+        hashes = fetch(source, directory, arrived)
     return {"hashes": hashes, "by_hand_files": verify(source, directory)}

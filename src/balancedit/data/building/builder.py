@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import balancedit
 from balancedit.data import jsonl
 from balancedit.data.building import pictures
 from balancedit.data.building.facts import Fact
@@ -152,6 +153,8 @@ class Builder:
                 advance(f"set aside {fact.id}" if reason else f"built {fact.id}")
         finally:
             self._stopping.set()
+            writer.close()
+            painter.close()
             pool.shutdown(wait=True, cancel_futures=True)
         outcome = Outcome(
             tuple(f.id for f in self._facts if f.id not in aside),
@@ -257,6 +260,7 @@ class Builder:
         lines = "".join(json.dumps(jsonl.line(s), ensure_ascii=False) + "\n" for s in samples)
         manifest = {
             **self._identity,
+            "balancedit": balancedit.__version__,
             "complete": len(complete),
             "set_aside": outcome.set_aside,
             "rejected_replies": dict(Counter(self._rejected_steps())),

@@ -46,6 +46,10 @@ class Writer(Protocol):
         """Its reply. Raises `Unavailable`, or `DataError` where no call can succeed."""
         ...
 
+    def close(self) -> None:
+        """Have calls that wait for another try give up; the build ends."""
+        ...
+
 
 class Painter(Protocol):
     """An image model."""
@@ -54,6 +58,10 @@ class Painter(Protocol):
 
     def paint(self, prompt: str, seed: int) -> bytes:
         """An encoded picture. Raises as `Writer.write`."""
+        ...
+
+    def close(self) -> None:
+        """As `Writer.close`."""
         ...
 
 
@@ -85,12 +93,17 @@ class Endpoint:
                 f"the environment has no {self.key_name}; set it to the endpoint's key, or name "
                 "another variable with --key-name"
             )
+        self._closing = threading.Event()
         self._client: Any = openai.OpenAI(
             base_url=self.base_url,
             api_key=key or _NO_KEY,
             max_retries=0,
             timeout=self.patience.timeout,
         )
+
+    def close(self) -> None:
+        """Have calls that wait for another try give up."""
+        self._closing.set()
 
     def call(self, make: Callable[[Any], T]) -> T:
         """The result of a call on the client, tried again as `patience` has it."""
@@ -101,8 +114,12 @@ class Endpoint:
         )
         again = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(passing),
-            stop=tenacity.stop_after_attempt(self.patience.tries),
+            stop=tenacity.stop_any(
+                tenacity.stop_after_attempt(self.patience.tries),
+                tenacity.stop_when_event_set(self._closing),
+            ),
             wait=waits,
+            sleep=tenacity.sleep_using_event(self._closing),
             reraise=True,
         )
         try:
@@ -156,6 +173,10 @@ class EndpointWriter:
             getattr(usage, "completion_tokens", None),
         )
 
+    def close(self) -> None:
+        """See `Writer`."""
+        self.endpoint.close()
+
 
 @dataclass
 class EndpointPainter:
@@ -178,6 +199,10 @@ class EndpointPainter:
             return base64.b64decode(got.data[0].b64_json)
         except (AttributeError, IndexError, TypeError, ValueError):
             return b""  # the validator says that this is no picture
+
+    def close(self) -> None:
+        """See `Painter`."""
+        self.endpoint.close()
 
 
 class DiffusersPainter:
@@ -220,6 +245,9 @@ class DiffusersPainter:
         out = io.BytesIO()
         image.save(out, "PNG")
         return out.getvalue()
+
+    def close(self) -> None:
+        """See `Painter`; nothing waits here."""
 
 
 def _said(error: Exception) -> str:
