@@ -198,6 +198,19 @@ def test_the_benchmark_runs_on_each_format(run, on_tiny, tmp_path: Path, form: s
     assert len(edited["outputs"]) == (5 if form in ("mmedit", "vlkeb") else 22)
 
 
+def test_the_benchmark_leaves_bad_records_out_when_told_to(run, on_tiny, tmp_path: Path) -> None:
+    records = mmedit_records(2)
+    path = write_mmedit(tmp_path / "data", records)
+    write_pictures(find(str(path.parent)).read("vqa-eval"))
+    write_mmedit(tmp_path / "data", [records[0] | {"alt": ""}, records[1]])
+    common = ["--data", path.parent, "--methods", "ft", "--n", "1", "--out", "results"]
+    assert "index 0: has an empty target" in run("bench", "run", *on_tiny, *common).error
+    ran = run("bench", "run", *on_tiny, *common, "--skip-bad", "--json")
+    assert (ran.code, "warning: left out 1 records" in ran.err) == (0, True)
+    rows = map(json.loads, Path("results/rows.jsonl").read_text().splitlines())
+    assert {row["sample"] for row in rows} == {"vqa-eval/1"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["mmedit", "vlkeb", "okedit", "jsonl"])
 def test_the_benchmark_runs_on_each_format_with_pocket(

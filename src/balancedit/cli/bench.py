@@ -49,7 +49,9 @@ def run(
     part: Annotated[
         str | None, typer.Option(metavar="NAME", help="A part of it; by default its first.")
     ] = None,
-    skip_bad: Annotated[bool, typer.Option(help="Leave out records that cannot be used.")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out records that cannot be used.")
+    ] = False,
     methods: Annotated[
         str,
         typer.Option(metavar="A,B,…", help="Editing methods; METHOD:PRESET for other settings."),
