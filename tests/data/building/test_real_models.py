@@ -102,7 +102,7 @@ def smollm() -> Iterator[replay.Endpoint]:
         with one_at_a_time:
             torch.manual_seed(again)
             out = model.generate(
-                **inputs, max_new_tokens=120, do_sample=True, temperature=0.7, top_p=0.9
+                **inputs, max_new_tokens=40, do_sample=True, temperature=0.7, top_p=0.9
             )
         return str(
             tokenizer.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
@@ -129,7 +129,7 @@ def test_a_build_with_real_models_runs_to_its_end(
     okvqa: Path, smollm: replay.Endpoint, pipeline: Path, tmp_path: Path, capsys
 ) -> None:
     out = tmp_path / "out"
-    command = ["data", "build-okedit", okvqa, "--out", out, "--json", "--rephrases", 3]
+    command = ["data", "build-okedit", okvqa, "--out", out, "--json", "--rephrases", 1]
     command += ["--images", 2, "--attempts", 2, "--llm", "smollm2", "--llm-base-url", smollm.url]
     command += ["--image-model", pipeline]
     assert main(list(map(str, command))) == 0
@@ -138,6 +138,11 @@ def test_a_build_with_real_models_runs_to_its_end(
     rows = [json.loads(r) for r in (out / "build" / "rows.jsonl").read_text().splitlines()]
     assert len([r for r in rows if "reply" in r]) == len(smollm.calls)
     assert {r["step"] for r in rows if "reply" in r} <= set(PROMPTS)
+    painted = [r for r in rows if r["step"] == "images"]
+    assert painted, "no fact came as far as its pictures"
+    for row in painted:
+        file = out / (row["file"] if "rejected" in row else row["value"]["file"])
+        assert open_image(file).size == (16, 16)
     for reason in found["set_aside"].values():
         assert "replies rejected" in reason
     manifest = json.loads((out / "manifest.json").read_text())

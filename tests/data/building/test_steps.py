@@ -55,6 +55,21 @@ def test_a_counterfactual_differs_from_the_answer(reply: str) -> None:
         STEPS[COUNTERFACTUAL].read(reply, FACT, {}, 10)
 
 
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        ("[What brand is it?, answer: HP]", "repeats the question"),
+        ("[Which brand?]", "repeats the question"),
+        ("[what brand is it: lenovo]", "repeats the question"),
+        ("[an hp laptop]", "holds the true answer"),
+    ],
+)
+def test_a_counterfactual_is_an_answer(reply: str, said: str) -> None:
+    with pytest.raises(Rejected, match=said):
+        STEPS[COUNTERFACTUAL].read(reply, FACT, {}, 10)
+    assert STEPS[COUNTERFACTUAL].read("[hpe]", FACT, {}, 10) == "hpe"
+
+
 def test_a_third_answer_differs_from_both() -> None:
     read = STEPS[LOCALITY_ANSWER].read
     assert read("C: [dell]", FACT, DONE, 10) == "dell"

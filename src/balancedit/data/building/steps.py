@@ -87,18 +87,24 @@ def short_answer(reply: str, limit: int = MAX_WORDS) -> str:
 
 
 def _counterfactual(reply: str, fact: Fact, done: Done, n: int) -> str:
-    return _differing(short_answer(reply), {"the true answer": fact.answer})
+    return _another(reply, fact, {"the true answer": fact.answer})
 
 
 def _locality_answer(reply: str, fact: Fact, done: Done, n: int) -> str:
     others = {"the true answer": fact.answer, "the counterfactual": done[COUNTERFACTUAL]}
-    return _differing(short_answer(reply), others)
+    return _another(reply, fact, others)
 
 
-def _differing(answer: str, others: Mapping[str, str]) -> str:
+def _another(reply: str, fact: Fact, others: Mapping[str, str]) -> str:
+    """An answer to the fact's question that neither is nor holds one of the others."""
+    answer = short_answer(reply)
+    if "?" in answer or plain(fact.question) in plain(answer):
+        raise Rejected(f"'{answer}' repeats the question")
     for name, other in others.items():
         if same_text(answer, other):
             raise Rejected(f"'{answer}' is {name}")
+        if plain(other) and f" {plain(other)} " in f" {plain(answer)} ":
+            raise Rejected(f"'{answer}' holds {name}")
     return answer
 
 
