@@ -58,9 +58,9 @@ def test_a_counterfactual_differs_from_the_answer(reply: str) -> None:
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
-        ("[What brand is it?, answer: HP]", "repeats the question"),
+        ("[Question: What brand is it?, answer: HP]", "repeats the question"),
         ("[Which brand?]", "repeats the question"),
-        ("[what brand is it: lenovo]", "repeats the question"),
+        ("[lenovo is what brand is it]", "repeats the question"),
         ("[an hp laptop]", "holds the true answer"),
     ],
 )
