@@ -41,6 +41,26 @@ def test_parts_are_named_by_the_files_ending(tmp_path: Path) -> None:
     assert find(str(tmp_path)).parts == ("eval", "train")
 
 
+def test_okvqas_train_files_are_about_train2014(tmp_path: Path) -> None:
+    write_okedit(tmp_path, *okedit_files(1))
+    for path in list(tmp_path.iterdir()):
+        (tmp_path / path.name.replace("val2014", "train2014")).write_bytes(path.read_bytes())
+    found = find(str(tmp_path))
+    assert found.parts == ("eval", "train")
+    images = [found.read(part)[0].image.name for part in found.parts]
+    assert images[0] == "val2014/COCO_val2014_000000000100.jpg"
+    assert images[1] == "train2014/COCO_train2014_000000000100.jpg"
+
+
+def test_a_mistyped_id_spoils_its_record_alone(tmp_path: Path) -> None:
+    annotations, questions = okedit_files(2)
+    annotations["annotations"][0]["image_id"] = "100"
+    write_okedit(tmp_path, annotations, questions)
+    left_out = LeftOut()
+    assert [s.id for s in find(str(tmp_path), left_out).read("eval")] == ["1001"]
+    assert "a text as 'image_id'" in left_out.problems[0].what
+
+
 def test_empty_targets_are_left_out_when_told_to(tmp_path: Path) -> None:
     annotations, questions = okedit_files(3)
     annotations["annotations"][1]["counterfact_answer"] = ""

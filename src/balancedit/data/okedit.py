@@ -24,23 +24,26 @@ from balancedit.errors import DataError
 
 NAME = "okedit"
 ABOUT = "counterfactual answers to OK-VQA's questions, with generated pictures (BalancEdit)"
-REPHRASED, LOCALITY, ORIGINAL = "rephrased_images", "locality_images", "val2014"
+REPHRASED, LOCALITY = "rephrased_images", "locality_images"
 LAYOUT = (
-    "mscoco_val2014_annotations.json and OpenEnded_mscoco_val2014_questions.json (both may end in "
-    "_train or another part's name), val2014/ (COCO), rephrased_images/ and one locality_images…/, "
-    "the last two with a folder a question"
+    "mscoco_val2014_annotations.json and OpenEnded_mscoco_val2014_questions.json (or train2014; "
+    "both may end in _train or another part's name), val2014/ (COCO), rephrased_images/ and one "
+    "locality_images…/, the last two with a folder a question"
 )
 
-_ANNOTATIONS = re.compile(r"^mscoco_val2014_annotations(?:_(\w+))?\.json$")
+_ANNOTATIONS = re.compile(r"^mscoco_(val2014|train2014)_annotations(?:_(\w+))?\.json$")
+_UNMARKED = {"val2014": "eval", "train2014": "train"}
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def parts(directory: Path) -> dict[str, Path]:
-    """The annotation files that are there: the unmarked one is the part "eval"."""
+    """The annotation files that are there. A part has the name that its file ends in; where that is
+    none, those about COCO's val2014 are "eval", those about train2014 "train"."""
     if not directory.is_dir():
         return {}
     names = ((m, p) for p in sorted(directory.iterdir()) if (m := _ANNOTATIONS.match(p.name)))
-    return {m[1] or "eval": path for m, path in names}
+    found = {m[2] or _UNMARKED[m[1]]: path for m, path in names}
+    return dict(sorted(found.items(), key=lambda item: item[0] == "train"))
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,7 @@ class Annotated:
 
 def annotated(path: Path, report: Report) -> Annotated:
     """An annotations file joined with the questions file beside it. Raises `DataError`."""
-    marked = path.stem.removeprefix("mscoco_val2014_annotations")
-    asked_path = path.with_name(f"OpenEnded_mscoco_val2014_questions{marked}.json")
+    asked_path = path.with_name(f"OpenEnded_{path.name.replace('annotations', 'questions')}")
     annotations, whole, sha256 = reading.read_member(path, "annotations")
     questions, _, asked_sha256 = reading.read_member(asked_path, "questions")
     by_id = dict(_by_id(asked_path, questions, report))
@@ -76,18 +78,20 @@ def annotated(path: Path, report: Report) -> Annotated:
     return made
 
 
-def original(fields: Fields) -> str:
-    """The name of an annotation's COCO picture."""
-    return f"{ORIGINAL}/COCO_val2014_{fields.whole('image_id'):012d}.jpg"
+def original(fields: Fields, path: Path) -> str:
+    """The name of the COCO picture that an annotation of the file `path` is about."""
+    folder = path.name.split("_")[1]
+    return f"{folder}/COCO_{folder}_{fields.whole('image_id'):012d}.jpg"
 
 
 def read(directory: Path, part: str, report: Report) -> Contents:
     """The samples of a part; of the pictures, only the folders are listed. Raises `DataError`."""
-    found = annotated(parts(directory)[part], report)
-    root = layout.image_root(directory, (ORIGINAL, REPHRASED))
+    path = parts(directory)[part]
+    found = annotated(path, report)
+    root = layout.image_root(directory, (*_UNMARKED, REPHRASED))
     locality = _locality_folder(root)
     makers = (
-        (fields.where, partial(_sample, fields, asked, category, root, locality))
+        (fields.where, partial(_sample, fields, asked, category, path, root, locality))
         for fields, asked, category in found.records
     )
     return reading.gather(makers, report, found.hashes)
@@ -102,12 +106,14 @@ def _by_id(path: Path, questions: list[Any], report: Report) -> Iterator[tuple[i
             report(bad.problem)
 
 
-def _sample(fields: Fields, asked: Fields, category: str, root: Path, locality: str) -> EditSample:
+def _sample(
+    fields: Fields, asked: Fields, category: str, path: Path, root: Path, locality: str
+) -> EditSample:
     number = fields.whole("question_id")
     question = asked.text("question")
     target = fields.target("counterfact_answer")
     answers = [child.text("answer") for child in fields.children("answers")]
-    image = FileImage(root, original(fields))
+    image = FileImage(root, original(fields, path))
     return EditSample(
         id=str(number),
         image=image,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,9 +42,9 @@ def read(path: Path, report: Report) -> tuple[list[Fact], str]:
     facts = [fact for fact in made if fact is not None]
     if not facts:
         raise DataError(f"'{path}' holds no fact to build from; check it")
-    twice = {fact.id for fact in facts if sum(f.id == fact.id for f in facts) > 1}
-    if twice:
-        raise DataError(f"'{path}' has the id '{min(twice)}' more than once; ids name files")
+    (name, times), *_ = Counter(fact.id for fact in facts).most_common(1)
+    if times > 1:
+        raise DataError(f"'{path}' has the id '{name}' more than once; ids name files")
     return facts, hashed
 
 
@@ -70,10 +71,11 @@ def _line(where: str, value: object, root: Path, report: Report) -> Fact | None:
 
 def _okvqa(path: Path, report: Report) -> tuple[list[Fact | None], str]:
     directory = path if path.is_dir() else path.parent
-    found = list(okedit.parts(directory).values()) if path.is_dir() else [path]
+    found = [p for p in okedit.parts(directory).values() if path.is_dir() or p.samefile(path)]
     if not found:
         raise DataError(
-            f"'{path}' has neither OK-VQA's mscoco_val2014_annotations.json nor is it a .jsonl file"
+            f"'{path}' is neither a .jsonl file nor OK-VQA's mscoco_val2014_annotations.json or "
+            "the directory of that"
         )
     pairs = okedit.annotated(found[0], report)
     made: list[Fact | None] = []
@@ -82,7 +84,7 @@ def _okvqa(path: Path, report: Report) -> tuple[list[Fact | None], str]:
             answers = [child.text("answer") for child in fields.children("answers")]
             if not answers:
                 raise fields.bad("missing-field", "has no answers")
-            image = FileImage(directory, okedit.original(fields))
+            image = FileImage(directory, okedit.original(fields, found[0]))
             number = str(fields.whole("question_id"))
             made.append(Fact(number, image, asked.text("question"), answers[0], category))
         except Unusable as bad:
