@@ -26,6 +26,8 @@ from balancedit.data.building.steps import (
     REPHRASES,
 )
 
+Messages = list[dict[str, str]]
+
 NEVER_REPHRASED, NEVER_COUNTERED = 7, 13
 OBJECTS = {"hp": "[an HP laptop on a desk]", "dell": "A Dell laptop."}
 _WORDINGS = (
@@ -85,13 +87,13 @@ def painting(prompt: str, again: int) -> bytes:
 
 class Endpoint(ThreadingHTTPServer):
     """The endpoint. statuses: errors to answer with before anything else; always: one to answer
-    with forever. calls: (path, prompt, seed) in their order. write: (prompt, times asked before)
-    -> the reply."""
+    with forever. calls: (path, prompt, seed) in their order. write: (messages, times asked
+    before) -> the reply."""
 
     daemon_threads = False  # closing waits for answers in flight
 
-    def __init__(self, write: Callable[[str, int], str] = reply) -> None:
-        self._write = write
+    def __init__(self, write: Callable[[Messages, int], str] | None = None) -> None:
+        self._write = write or (lambda asked, again: reply(asked[-1]["content"], again))
         super().__init__(("127.0.0.1", 0), _Handler)
         self.calls: list[tuple[str, str, int | None]] = []
         self.keys: set[str | None] = set()
@@ -121,7 +123,7 @@ class Endpoint(ThreadingHTTPServer):
         if images:
             data = base64.b64encode(painting(prompt, again)).decode()
             return 200, {"created": 1, "data": [{"b64_json": data}]}
-        message = {"role": "assistant", "content": self._write(prompt, again)}
+        message = {"role": "assistant", "content": self._write(body["messages"], again)}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         usage = {"prompt_tokens": 20, "completion_tokens": 5, "total_tokens": 25}
         return 200, {

@@ -77,6 +77,7 @@ def test_twenty_facts(okvqa: Path, endpoint: replay.Endpoint, tmp_path: Path) ->
     assert manifest["set_aside"] == outcome.set_aside
     assert (manifest["llm"], manifest["image_model"], manifest["seed"]) == ("replay", "paint", 0)
     assert "rephrase" in manifest["prompts"]["rephrases"]
+    assert manifest["examples"]["counterfactual"][1] == "[dog]"
     assert manifest["rejected_replies"]["images"] == 1  # the black one
     assert manifest["tokens_in"] == 20 * sum("reply" in row for row in rows(out))
     assert len(list((out / "build" / "rejected").iterdir())) == 2  # and a black locality picture

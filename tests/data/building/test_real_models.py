@@ -96,8 +96,9 @@ def smollm() -> Iterator[replay.Endpoint]:
     one_at_a_time = threading.Lock()
 
     @torch.no_grad()
-    def write(prompt: str, again: int) -> str:
-        chat = f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
+    def write(messages: replay.Messages, again: int) -> str:
+        turns = (f"<|im_start|>{m['role']}\n{m['content']}<|im_end|>\n" for m in messages)
+        chat = "".join(turns) + "<|im_start|>assistant\n"
         inputs = tokenizer(chat, return_tensors="pt")
         with one_at_a_time:
             torch.manual_seed(again)

@@ -116,3 +116,20 @@ def test_prompts_are_the_papers() -> None:
     )
     assert "answer: dell)" in STEPS[LOCALITY_OBJECT].prompt(FACT, DONE, 10)
     assert "A: [HP], B: [lenovo]" in STEPS[LOCALITY_ANSWER].prompt(FACT, DONE, 10)
+
+
+def test_worked_examples_pass_their_own_checks() -> None:
+    about = {
+        "question": "What animal is on the sofa?",
+        "answer": "cat",
+        "image": FileImage(Path(), "a.png"),
+    }
+    fact = Fact(id="1", category="animals", **about)
+    done: dict = {}
+    for step in TEXT_STEPS:
+        if example := step.example():
+            asked, reply = example
+            done[step.name] = step.read(reply, fact, done, 10)
+            assert asked == step.prompt(fact, done, 10)
+    assert done[LOCALITY_ANSWER] == "rabbit"
+    assert STEPS[REPHRASES].example() is None

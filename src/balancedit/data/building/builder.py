@@ -115,6 +115,7 @@ class Builder:
             "llm": models[0],
             "image_model": models[1],
             "prompts": PROMPTS,
+            "examples": {s.name: s.example() for s in TEXT_STEPS},
         }
         self._ledger = Ledger(directory, self._identity)
         self._stopping = threading.Event()
@@ -132,7 +133,7 @@ class Builder:
             facts += bool(left or unpainted)
             texts, images = texts + len(left), images + unpainted
             size = len(fact.question) + len(fact.answer)
-            tokens_in += sum((len(PROMPTS[s.name]) + size) // 4 for s in left)
+            tokens_in += sum((_length(step) + size) // 4 for step in left)
             tokens_out += sum(REPLY_TOKENS.get(s.name, USUAL_REPLY) for s in left)
         return Estimate(facts, texts, images, tokens_in, tokens_out)
 
@@ -185,7 +186,7 @@ class Builder:
         prompt = step.prompt(fact, done, self._plan.rephrases)
         while (value := self._ledger.accepted(key)) is None:
             seed = self._next_seed(key)
-            reply = writer.write(prompt, seed)
+            reply = writer.write(prompt, seed, step.example())
             row: dict[str, Any] = {
                 "prompt": prompt,
                 "seed": seed,
@@ -324,3 +325,8 @@ class Builder:
                 ) from error
             self._keep(name, data)
         return FileImage(self._directory, name)
+
+
+def _length(step: TextStep) -> int:
+    """Characters that are asked besides the fact's own."""
+    return len(PROMPTS[step.name]) + sum(map(len, step.example() or ()))

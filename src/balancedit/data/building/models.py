@@ -42,8 +42,11 @@ class Writer(Protocol):
 
     name: str
 
-    def write(self, prompt: str, seed: int) -> Reply:
-        """Its reply. Raises `Unavailable`, or `DataError` where no call can succeed."""
+    def write(self, prompt: str, seed: int, example: tuple[str, str] | None) -> Reply:
+        """Its reply; example: a prompt and its reply, to go before.
+
+        Raises `Unavailable`, or `DataError` where no call can succeed.
+        """
         ...
 
     def close(self) -> None:
@@ -149,13 +152,18 @@ class EndpointWriter:
     max_tokens: int = 600
     temperature: float = 0.7
 
-    def write(self, prompt: str, seed: int) -> Reply:
+    def write(self, prompt: str, seed: int, example: tuple[str, str] | None) -> Reply:
         """See `Writer`."""
+        messages = [{"role": "user", "content": prompt}]
+        if example is not None:
+            asked, said = example
+            before = [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
+            messages = before + messages
 
         def make(client: Any) -> Any:
             return client.chat.completions.create(
                 model=self.name,
-                messages=[{"role": "user", "content": prompt}],
+                messages=messages,
                 max_tokens=self.max_tokens,
                 temperature=self.temperature,
                 seed=seed,

@@ -1,7 +1,8 @@
 """The questions that are put to a language model about one fact, and what a reply must be.
 
 The wordings of rephrasing, object and third option are the paper's (Appendix A.1); it gives none
-for the counterfactual and its kind, so those are ours.
+for the counterfactual and its kind, so those are ours. Where a short answer in brackets is wanted,
+a worked example goes before, as in its authors' code: models keep to a form they have seen.
 """
 
 from __future__ import annotations
@@ -45,6 +46,22 @@ PROMPTS = {
 }
 
 
+_EXAMPLE = {
+    "question": "What animal is on the sofa?",
+    "answer": "cat",
+    "counterfactual": "dog",
+    "object": "a cat on a sofa",
+}
+#: Step -> what its worked example is about, and the reply to it.
+EXAMPLES: dict[str, tuple[dict[str, str], str]] = {
+    COUNTERFACTUAL: (_EXAMPLE, "[dog]"),
+    OBJECT: (_EXAMPLE, "[a cat on a sofa]"),
+    LOCALITY_ANSWER: (_EXAMPLE, "C: [rabbit]"),
+    LOCALITY_OBJECT: (_EXAMPLE | {"answer": "rabbit"}, "[a rabbit on a sofa]"),
+    KIND: (_EXAMPLE, "[image-text based]"),
+}
+
+
 class Rejected(Exception):
     """A reply that does not do; the text says why."""
 
@@ -59,6 +76,13 @@ class TextStep:
     name: str
     read: Callable[[str, Fact, Done, int], Any]
     answer: str | None = None
+
+    def example(self) -> tuple[str, str] | None:
+        """The prompt and the reply of the worked example, where there is one."""
+        if self.name not in EXAMPLES:
+            return None
+        fields, reply = EXAMPLES[self.name]
+        return PROMPTS[self.name].format(**fields), reply
 
     def prompt(self, fact: Fact, done: Done, n: int) -> str:
         """The prompt for one fact; n: rephrasings wanted."""
@@ -115,7 +139,8 @@ def _object(reply: str, fact: Fact, done: Done, n: int) -> str:
 def _rephrases(reply: str, fact: Fact, done: Done, n: int) -> list[str]:
     seen, kept = {plain(fact.question)}, []
     for text in listed(reply):
-        if text.endswith("?") and plain(text) and plain(text) not in seen:
+        fits = text.endswith("?") and len(text) <= 3 * len(fact.question) + 60
+        if fits and plain(text) and plain(text) not in seen:
             seen.add(plain(text))
             kept.append(text)
     if len(kept) < n:
