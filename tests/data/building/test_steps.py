@@ -37,6 +37,8 @@ STEPS = {step.name: step for step in TEXT_STEPS}
         ("  dell.\nbecause it is similar", "dell"),
         ('"dell"', "dell"),
         ("The object should be: a red bus", "a red bus"),
+        ("The image should show a red bus.", "a red bus"),
+        ("The objects in the image should be a red bus", "a red bus"),
     ],
 )
 def test_short_answers(reply: str, answer: str) -> None:

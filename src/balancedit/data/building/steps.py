@@ -95,13 +95,19 @@ class TextStep:
         )
 
 
+#: What models put before an answer: "C:", "The objects should be:", "The image should show".
+_LABEL = re.compile(
+    r"^\s*(?:[A-C]\s*[:.)]|[^:]{0,60}:\s|(?:\w+\s){1,6}should\s(?:be|contain|show|have)\s)", re.I
+)
+
+
 def short_answer(reply: str, limit: int = MAX_WORDS) -> str:
     """The answer in a reply: what stands in the first brackets, else the first line, without a
     label in front. Raises `Rejected` for none, and for an explanation."""
     bracketed = re.search(r"\[([^\[\]]+)\]", reply)
     lines = [line for line in reply.splitlines() if line.strip()]
     text = bracketed[1] if bracketed else (lines[0] if lines else "")
-    text = re.sub(r"^\s*(?:[A-C]\s*[:.)]|[^:]{0,40}:\s)", "", text)
+    text = _LABEL.sub("", text)
     text = text.strip().strip("\"'`*").rstrip(".").strip()
     if not plain(text):
         raise Rejected("the reply holds no answer")
