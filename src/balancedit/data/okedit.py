@@ -25,6 +25,8 @@ from balancedit.errors import DataError
 NAME = "okedit"
 ABOUT = "counterfactual answers to OK-VQA's questions, with generated pictures (BalancEdit)"
 REPHRASED, LOCALITY = "rephrased_images", "locality_images"
+#: COCO's folders, and the part that a file about one of them is unless its name says another.
+ORIGINALS = {"val2014": "eval", "train2014": "train"}
 LAYOUT = (
     "mscoco_val2014_annotations.json and OpenEnded_mscoco_val2014_questions.json (or train2014; "
     "both may end in _train or another part's name), val2014/ (COCO), rephrased_images/ and one "
@@ -32,7 +34,6 @@ LAYOUT = (
 )
 
 _ANNOTATIONS = re.compile(r"^mscoco_(val2014|train2014)_annotations(?:_(\w+))?\.json$")
-_UNMARKED = {"val2014": "eval", "train2014": "train"}
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -42,7 +43,7 @@ def parts(directory: Path) -> dict[str, Path]:
     if not directory.is_dir():
         return {}
     names = ((m, p) for p in sorted(directory.iterdir()) if (m := _ANNOTATIONS.match(p.name)))
-    found = {m[2] or _UNMARKED[m[1]]: path for m, path in names}
+    found = {m[2] or ORIGINALS[m[1]]: path for m, path in names}
     return dict(sorted(found.items(), key=lambda item: item[0] == "train"))
 
 
@@ -88,7 +89,7 @@ def read(directory: Path, part: str, report: Report) -> Contents:
     """The samples of a part; of the pictures, only the folders are listed. Raises `DataError`."""
     path = parts(directory)[part]
     found = annotated(path, report)
-    root = layout.image_root(directory, (*_UNMARKED, REPHRASED))
+    root = layout.image_root(directory, (*ORIGINALS, REPHRASED))
     locality = _locality_folder(root)
     makers = (
         (fields.where, partial(_sample, fields, asked, category, path, root, locality))

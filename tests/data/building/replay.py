@@ -11,6 +11,7 @@ import io
 import json
 import re
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -86,9 +87,12 @@ def painting(prompt: str, again: int) -> bytes:
 
 
 class Endpoint(ThreadingHTTPServer):
-    """The endpoint. statuses: errors to answer with before anything else; always: one to answer
-    with forever. calls: (path, prompt, seed) in their order. write: (messages, times asked
-    before) -> the reply."""
+    """The endpoint. calls: (path, prompt, seed) in their order.
+
+    statuses: errors to answer with before anything else; always: one to answer with forever;
+    nonsense: answer with other JSON; delay: seconds before an answer. write: (messages, times asked
+    before) -> the reply.
+    """
 
     daemon_threads = False  # closing waits for answers in flight
 
@@ -99,7 +103,7 @@ class Endpoint(ThreadingHTTPServer):
         self.keys: set[str | None] = set()
         self.statuses: list[int] = []
         self.always: int | None = None
-        self.nonsense = False
+        self.nonsense, self.delay = False, 0.0
         self._asked: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -109,6 +113,7 @@ class Endpoint(ThreadingHTTPServer):
 
     def answer(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
         """A status and a JSON value."""
+        time.sleep(self.delay)
         with self._lock:
             if self.always or self.statuses:
                 status = self.always or self.statuses.pop(0)

@@ -148,6 +148,20 @@ def test_an_endpoint_that_stays_down_sets_facts_aside_until_the_next_start(
     assert run(builder(okvqa, tmp_path / "out", n=2), endpoint).set_aside == {}
 
 
+def test_an_endpoint_that_is_slow_or_not_there(
+    okvqa: Path, endpoint: replay.Endpoint, tmp_path: Path
+) -> None:
+    endpoint.delay = 1.0
+    hasty = Patience(tries=2, first_wait=0.01, longest_wait=0.02, timeout=0.2)
+    outcome = run(builder(okvqa, tmp_path / "out", n=1), endpoint, hasty)
+    assert outcome.set_aside["1000"].startswith("the endpoint gave no answer after 2 tries")
+    assert "timed out" in outcome.set_aside["1000"]
+    nowhere = Endpoint("http://127.0.0.1:1/v1", patience=hasty)
+    writer, painter = EndpointWriter("replay", nowhere), EndpointPainter("paint", nowhere)
+    outcome = builder(okvqa, tmp_path / "out", n=1).run(writer, painter, lambda _: None)
+    assert "Connection error" in outcome.set_aside["1000"]
+
+
 def test_an_endpoint_that_talks_nonsense(
     okvqa: Path, endpoint: replay.Endpoint, tmp_path: Path
 ) -> None:

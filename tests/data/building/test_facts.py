@@ -27,6 +27,9 @@ def test_okvqa(okvqa: Path) -> None:
     facts.check_pictures(found)
     alone, again = facts.read(okvqa / "mscoco_val2014_annotations.json", stop)
     assert (alone, again) == (found, hashed)
+    (okvqa / "images").mkdir()
+    (okvqa / "val2014").rename(okvqa / "images" / "val2014")
+    facts.check_pictures(facts.read(okvqa, stop)[0])
 
 
 def test_json_lines(tmp_path: Path) -> None:
@@ -51,6 +54,8 @@ def test_json_lines(tmp_path: Path) -> None:
 def test_what_holds_no_facts(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"neither a \.jsonl file nor OK-VQA's"):
         facts.read(tmp_path, stop)
+    with pytest.raises(DataError, match="no file or directory"):
+        facts.read(tmp_path / "nothing", stop)
     path = tmp_path / "a.jsonl"
     path.write_text("")
     with pytest.raises(DataError, match="holds no fact"):

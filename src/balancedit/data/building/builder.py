@@ -109,13 +109,14 @@ class Builder:
         """source: the facts' hash and licence; models: the names of the language and the image
         model. Both become part of the build's identity."""
         self._facts, self._directory, self._plan = facts, directory, plan
+        self._prompts = {"prompts": PROMPTS, "examples": {s.name: s.example() for s in TEXT_STEPS}}
+        worded = json.dumps(self._prompts, sort_keys=True)
         self._identity = {
             **plan.identity(),
             "source": source,
             "llm": models[0],
             "image_model": models[1],
-            "prompts": PROMPTS,
-            "examples": {s.name: s.example() for s in TEXT_STEPS},
+            "prompts_sha256": hashlib.sha256(worded.encode()).hexdigest(),
         }
         self._ledger = Ledger(directory, self._identity)
         self._stopping = threading.Event()
@@ -261,6 +262,7 @@ class Builder:
         lines = "".join(json.dumps(jsonl.line(s), ensure_ascii=False) + "\n" for s in samples)
         manifest = {
             **self._identity,
+            **self._prompts,
             "balancedit": balancedit.__version__,
             "complete": len(complete),
             "set_aside": outcome.set_aside,

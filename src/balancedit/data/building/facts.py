@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from balancedit.data import okedit, reading
+from balancedit.data import layout, okedit, reading
 from balancedit.data.problems import Report
 from balancedit.data.reading import Fields, Unusable
 from balancedit.data.sample import FileImage
@@ -70,6 +70,8 @@ def _line(where: str, value: object, root: Path, report: Report) -> Fact | None:
 
 
 def _okvqa(path: Path, report: Report) -> tuple[list[Fact | None], str]:
+    if not path.exists():
+        raise DataError(f"there is no file or directory '{path}'; check the path")
     directory = path if path.is_dir() else path.parent
     found = [p for p in okedit.parts(directory).values() if path.is_dir() or p.samefile(path)]
     if not found:
@@ -78,13 +80,14 @@ def _okvqa(path: Path, report: Report) -> tuple[list[Fact | None], str]:
             "the directory of that"
         )
     pairs = okedit.annotated(found[0], report)
+    root = layout.image_root(directory, okedit.ORIGINALS)
     made: list[Fact | None] = []
     for fields, asked, category in pairs.records:
         try:
             answers = [child.text("answer") for child in fields.children("answers")]
             if not answers:
                 raise fields.bad("missing-field", "has no answers")
-            image = FileImage(directory, okedit.original(fields, found[0]))
+            image = FileImage(root, okedit.original(fields, found[0]))
             number = str(fields.whole("question_id"))
             made.append(Fact(number, image, asked.text("question"), answers[0], category))
         except Unusable as bad:
