@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,13 @@ def test_a_sample_is_written_and_read_back(tmp_path: Path) -> None:
     found = find(str(tmp_path))
     assert (found.name, found.parts) == ("jsonl", ("eval",))
     assert found.read("eval") == [sample]
+
+
+def test_texts_with_line_separators_stay_one_line(tmp_path: Path) -> None:
+    sample = replace(made(tmp_path), question="What\u2028brand\x85is it?")
+    line = json.dumps(jsonl.line(sample), ensure_ascii=False)
+    (tmp_path / "eval.jsonl").write_text(f"{line}\r\n", newline="")
+    assert find(str(tmp_path)).read("eval") == [sample]
 
 
 def test_only_three_fields_are_needed(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_truncated_json_names_the_byte(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"vqa_eval\.json' is cut short at byte 1000"):
         find(str(tmp_path)).read("vqa-eval")
     path.write_bytes(whole.replace(b'"pred"', b'"pr\xffd"', 1))
-    with pytest.raises(DataError, match=f"not UTF-8 text at byte {whole.index(b'pred') + 2}"):
+    with pytest.raises(DataError, match=f"is no UTF-8 at byte {whole.index(b'pred') + 2}"):
         find(str(tmp_path)).read("vqa-eval")
     path.write_bytes(b'[{"a": "\xc3\xa9" 1}]')
     with pytest.raises(DataError, match="is damaged at byte 12"):

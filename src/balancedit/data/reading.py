@@ -49,9 +49,9 @@ def read_text(path: Path) -> tuple[str, str]:
     try:
         return data.decode("utf-8-sig"), hashlib.sha256(data).hexdigest()
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"'{path}' is not UTF-8 text at byte {error.start}; fetch or save it again"
-        ) from error
+        cut = error.reason == "unexpected end of data"
+        how = f"is cut short at byte {len(data)}" if cut else f"is no UTF-8 at byte {error.start}"
+        raise DataError(f"'{path}' {how}; fetch or save it again") from error
 
 
 def read_json(path: Path) -> tuple[Any, str]:
@@ -94,7 +94,7 @@ def read_lines(path: Path, report: Report) -> tuple[list[tuple[str, Any]], str]:
     """
     text, sha256 = read_text(path)
     values = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: JSON may hold U+2028
         if not line.strip():
             continue
         where = f"{path.name} line {number}"
