@@ -16,13 +16,14 @@ import pytest
 import replay
 
 from balancedit.data.building import facts as reading
-from balancedit.data.building.builder import Builder, Outcome, Plan
+from balancedit.data.building.builder import Builder
 from balancedit.data.building.models import (
     Endpoint,
     EndpointPainter,
     EndpointWriter,
     Patience,
 )
+from balancedit.data.building.plan import Outcome, Plan
 from balancedit.data.check import check
 from balancedit.data.problems import stop
 from balancedit.data.table import find
@@ -110,6 +111,17 @@ def test_more_attempts_go_on_with_what_was_set_aside(
     one = run(builder(okvqa, tmp_path / "out", n=7, attempts=1), endpoint)
     assert set(one.set_aside) >= {"1003", "1004", "1006"}
     assert run(builder(okvqa, tmp_path / "out", n=7, attempts=2), endpoint).set_aside == {}
+
+
+def test_more_facts_of_the_same_source_are_the_same_build(
+    okvqa: Path, endpoint: replay.Endpoint, tmp_path: Path
+) -> None:
+    run(builder(okvqa, tmp_path / "out", n=2), endpoint)
+    before = len(endpoint.calls)
+    more = builder(okvqa, tmp_path / "out", n=3)
+    assert more.estimate().facts == 1
+    assert len(run(more, endpoint).complete) == 3
+    assert len({prompt for _, prompt, _ in endpoint.calls[before:] if "computer 0" in prompt}) == 0
 
 
 def test_another_build_in_the_same_place_is_refused(
@@ -204,7 +216,7 @@ def test_a_build_that_ends_does_not_wait_for_other_calls(
 def test_a_full_disk_ends_the_build_and_a_second_start_goes_on(
     okvqa: Path, endpoint: replay.Endpoint, tmp_path: Path, monkeypatch
 ) -> None:
-    from balancedit.data.building import builder as module
+    from balancedit.data.building import ledger as module
 
     written, real = [], module.write_durably
 

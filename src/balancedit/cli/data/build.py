@@ -13,8 +13,8 @@ from balancedit.cli.options import OutputOptions, with_options
 from balancedit.errors import InputError
 
 if TYPE_CHECKING:
-    from balancedit.data.building.builder import Estimate
     from balancedit.data.building.models import Painter
+    from balancedit.data.building.plan import Estimate
 
 _MODELS, _COST = "Models", "Cost"
 
@@ -102,9 +102,10 @@ def build_okedit(
 ) -> dict[str, Any] | None:
     """Build a data set of counterfactual edits; one that was stopped goes on where it was."""
     from balancedit.data.building import facts as reading
-    from balancedit.data.building.builder import Builder, Plan
+    from balancedit.data.building.builder import Builder
     from balancedit.data.building.ledger import DIRECTORY
     from balancedit.data.building.models import Endpoint, EndpointWriter, Patience
+    from balancedit.data.building.plan import Plan
     from balancedit.data.problems import LeftOut, stop
 
     for name, value in (("--rephrases", rephrases), ("--attempts", attempts), ("--tries", tries)):
@@ -119,7 +120,7 @@ def build_okedit(
     facts = facts[:n]
     reading.check_pictures(facts)
     plan = Plan(rephrases, images, seed, attempts, concurrency)
-    about = {"sha256": sha256, "licence": licence, "facts": len(facts)}
+    about = {"sha256": sha256, "licence": licence}
     models = (llm, image_model)
     if dry_run and not (directory / DIRECTORY).exists():  # estimating makes no build
         with TemporaryDirectory() as nowhere:

@@ -10,30 +10,19 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-import balancedit
-from balancedit.data import jsonl
-from balancedit.data.building import pictures
+from balancedit.data.building import pictures, writing
 from balancedit.data.building.facts import Fact
 from balancedit.data.building.ledger import DIRECTORY, Key, Ledger
 from balancedit.data.building.models import Painter, Unavailable, Writer
+from balancedit.data.building.plan import Estimate, Outcome, Plan
 from balancedit.data.building.steps import (
-    COUNTERFACTUAL,
     IMAGE_STEPS,
-    IMAGES,
-    KIND,
-    LOCALITY_ANSWER,
-    LOCALITY_IMAGE,
-    LOCALITY_OBJECT,
-    OBJECT,
     PROMPTS,
-    REPHRASES,
     REPLY_TOKENS,
     TEXT_STEPS,
     USUAL_REPLY,
@@ -41,57 +30,6 @@ from balancedit.data.building.steps import (
     Rejected,
     TextStep,
 )
-from balancedit.data.sample import EditSample, FileImage, LocalityProbe
-from balancedit.errors import DataError
-from balancedit.store.files import write_durably
-
-PART, MANIFEST = "eval", "manifest.json"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is built. attempts: replies tried a step before its fact is set aside."""
-
-    rephrases: int = 10
-    images: int = 10
-    seed: int = 0
-    attempts: int = 3
-    concurrency: int = 4
-
-    def identity(self) -> dict[str, Any]:
-        """What two starts of one build must share."""
-        return {"rephrases": self.rephrases, "images": self.images, "seed": self.seed}
-
-    def pictures(self, step: ImageStep) -> int:
-        """How many pictures a step paints."""
-        return self.images if step.name == IMAGES else 1
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What is left to ask, if every first reply does. Tokens are guessed at four characters each.
-
-    Prices are in any currency: a million tokens in and out, and a picture.
-    """
-
-    facts: int
-    texts: int
-    images: int
-    tokens_in: int
-    tokens_out: int
-
-    def cost(self, price_in: float, price_out: float, price_image: float) -> float:
-        """The sum of what is left."""
-        tokens = self.tokens_in * price_in + self.tokens_out * price_out
-        return tokens / 1e6 + self.images * price_image
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a start of the build came to: ids of complete facts, and id -> why of the others."""
-
-    complete: tuple[str, ...]
-    set_aside: dict[str, str]
 
 
 class Builder:
@@ -108,7 +46,7 @@ class Builder:
     ) -> None:
         """source: the facts' hash and licence; models: the names of the language and the image
         model. Both become part of the build's identity."""
-        self._facts, self._directory, self._plan = facts, directory, plan
+        self._facts, self._plan = facts, plan
         self._prompts = {"prompts": PROMPTS, "examples": {s.name: s.example() for s in TEXT_STEPS}}
         worded = json.dumps(self._prompts, sort_keys=True)
         self._identity = {
@@ -125,9 +63,9 @@ class Builder:
         """What is left to ask."""
         texts = images = tokens_in = tokens_out = facts = 0
         for fact in self._facts:
-            left = [s for s in TEXT_STEPS if self._value(fact, s.name) is None]
+            left = [s for s in TEXT_STEPS if self._ledger.accepted((fact.id, s.name, 0)) is None]
             unpainted = sum(
-                self._picture(fact, step, index) is None
+                self._ledger.picture((fact.id, step.name, index)) is None
                 for step in IMAGE_STEPS
                 for index in range(self._plan.pictures(step))
             )
@@ -162,7 +100,8 @@ class Builder:
             tuple(f.id for f in self._facts if f.id not in aside),
             {f.id: aside[f.id] for f in self._facts if f.id in aside},
         )
-        self._write(outcome)
+        about = self._identity | self._prompts
+        writing.write(self._facts, self._ledger, self._plan, outcome, about)
         return outcome
 
     # -- one fact ----------------------------------------------------------------------------
@@ -204,7 +143,7 @@ class Builder:
 
     def _image(self, fact: Fact, step: ImageStep, index: int, shown: str, painter: Painter) -> None:
         key: Key = (fact.id, step.name, index)
-        while self._picture(fact, step, index) is None:
+        while self._ledger.picture(key) is None:
             seed = self._next_seed(key)
             data = painter.paint(shown, seed)
             row: dict[str, Any] = {"prompt": shown, "seed": seed}
@@ -216,7 +155,7 @@ class Builder:
                 tried = len(self._ledger.rejections(key))
                 name = f"{DIRECTORY}/rejected/{fact.id}-{step.name}-{index}-{tried}"
                 row |= {"rejected": str(error), "file": name}
-            self._keep(name, data)
+            self._ledger.keep(name, data)
             self._ledger.add(key, row)
 
     def _next_seed(self, key: Key) -> int:
@@ -231,102 +170,6 @@ class Builder:
             raise Rejected(f"{key[1]}: {len(reasons)} replies rejected, the last: {reasons[-1]}")
         text = json.dumps([self._plan.seed, *key, len(reasons)])
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
-
-    def _value(self, fact: Fact, step: str) -> Any:
-        return self._ledger.accepted((fact.id, step, 0))
-
-    def _picture(self, fact: Fact, step: ImageStep, index: int) -> str | None:
-        """The file of an accepted picture, if it is still there."""
-        value = self._ledger.accepted((fact.id, step.name, index))
-        if value is None or not (self._directory / value["file"]).is_file():
-            return None
-        return str(value["file"])
-
-    def _keep(self, name: str, data: bytes) -> None:
-        path = self._directory / name
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_durably(path, data)
-        except OSError as error:
-            raise DataError(
-                f"the build stops, for '{path}' cannot be written ({error.strerror or error}); "
-                "free some disk and start again: it goes on here"
-            ) from error
-
-    # -- the data set ------------------------------------------------------------------------
-
-    def _write(self, outcome: Outcome) -> None:
-        """The data set in our own format, and the manifest beside it."""
-        complete = {*outcome.complete}
-        samples = [self._sample(fact) for fact in self._facts if fact.id in complete]
-        lines = "".join(json.dumps(jsonl.line(s), ensure_ascii=False) + "\n" for s in samples)
-        manifest = {
-            **self._identity,
-            **self._prompts,
-            "balancedit": balancedit.__version__,
-            "complete": len(complete),
-            "set_aside": outcome.set_aside,
-            "rejected_replies": dict(Counter(self._rejected_steps())),
-            "tokens_in": self._ledger.tokens_in,
-            "tokens_out": self._ledger.tokens_out,
-        }
-        self._keep(f"{PART}.jsonl", lines.encode())
-        self._keep(MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
-
-    def _rejected_steps(self) -> Iterator[str]:
-        for fact in self._facts:
-            for step in TEXT_STEPS:
-                yield from (step.name for _ in self._ledger.rejections((fact.id, step.name, 0)))
-            for painted in IMAGE_STEPS:
-                for index in range(self._plan.pictures(painted)):
-                    key = (fact.id, painted.name, index)
-                    yield from (painted.name for _ in self._ledger.rejections(key))
-
-    def _sample(self, fact: Fact) -> EditSample:
-        painted = {
-            step.name: tuple(
-                FileImage(self._directory, str(self._picture(fact, step, index)))
-                for index in range(self._plan.pictures(step))
-            )
-            for step in IMAGE_STEPS
-        }
-        image = self._original(fact)
-        return EditSample(
-            id=fact.id,
-            image=image,
-            question=fact.question,
-            target=self._value(fact, COUNTERFACTUAL),
-            original_answer=fact.answer,
-            rephrases=tuple(self._value(fact, REPHRASES)),
-            image_rephrases=painted[IMAGES],
-            locality=(
-                LocalityProbe(
-                    "similar",
-                    painted[LOCALITY_IMAGE][0],
-                    fact.question,
-                    self._value(fact, LOCALITY_ANSWER),
-                    shows=self._value(fact, LOCALITY_OBJECT).lower(),
-                ),
-            ),
-            portability=(),
-            category=fact.category,
-            kind=self._value(fact, KIND),
-            shows=self._value(fact, OBJECT).lower(),
-        )
-
-    def _original(self, fact: Fact) -> FileImage:
-        """The fact's picture, copied beside the others so that the data set stands alone."""
-        name = f"images/{fact.id}{PurePosixPath(fact.image.name).suffix}"
-        if not (self._directory / name).is_file():
-            try:
-                data = (fact.image.root / fact.image.name).read_bytes()
-            except OSError as error:
-                raise DataError(
-                    f"'{fact.image.root / fact.image.name}' cannot be read "
-                    f"({error.strerror or error}); put it back and start again"
-                ) from error
-            self._keep(name, data)
-        return FileImage(self._directory, name)
 
 
 def _length(step: TextStep) -> int:
