@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from balancedit.models.rephraser import listed
 from balancedit.rephrasing import accepted, by_rules, rephrase
-from balancedit.text import plain
+from balancedit.text import listed, plain
 
 QUESTIONS = [
     "What is this?",

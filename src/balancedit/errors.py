@@ -51,6 +51,10 @@ class StoreMismatchError(StoreError):
     """An edit store made for another model, layer, method, key or distance."""
 
 
+class DataError(BalanceditError):
+    """A data set on disk that cannot be read, used, built or downloaded."""
+
+
 class ResultsError(BalanceditError):
     """Benchmark results that cannot be read, written or continued."""
 

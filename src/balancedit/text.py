@@ -44,6 +44,12 @@ def same_text(a: str, b: str) -> bool:
     return plain(a) == plain(b) if plain(a) or plain(b) else a.strip() == b.strip()
 
 
+def listed(text: str) -> list[str]:
+    """The items of a list as language models write one, numbers and bullets dropped."""
+    lines = (re.sub(r"^\s*(?:\d+[.):]|[-*•])\s*", "", line) for line in text.splitlines())
+    return [line.strip().strip('"').strip() for line in lines if line.strip()]
+
+
 #: Number words and the digits they stand for; "none" counts as nothing, as the VQA scoring has it.
 _NUMBERS = {
     "none": "0",

@@ -40,11 +40,17 @@ def run(
         str, typer.Option(metavar="NAME", help="A bundled model, a hub name or a directory.")
     ] = "pocket",
     data: Annotated[
-        str, typer.Option(metavar="NAME", help="A data set, see `balancedit data list`.")
+        str,
+        typer.Option(
+            metavar="NAME|DIR", help="A data set, see `balancedit data list`, or its folder."
+        ),
     ] = "okedit-pocket",
     part: Annotated[
         str | None, typer.Option(metavar="NAME", help="A part of it; by default its first.")
     ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out records that cannot be used.")
+    ] = False,
     methods: Annotated[
         str,
         typer.Option(
@@ -75,6 +81,7 @@ def run(
     """Run editing methods over a data set; a run that was killed goes on where it was."""
     from balancedit.bench import contenders
     from balancedit.bench.protocols import PROTOCOLS
+    from balancedit.data.problems import LeftOut
     from balancedit.data.table import find
 
     # Everything that can be wrong with the arguments, before the model loads.
@@ -84,9 +91,11 @@ def run(
         raise InputError(f"--batch-size is {batch_size}; at least 1 is needed")
     if protocol not in PROTOCOLS:
         raise InputError(f"unknown protocol '{protocol}'{nearest_names(protocol, PROTOCOLS)}")
-    found = find(data)
+    found = find(data, left_out := LeftOut()) if skip_bad else find(data)
     part = part or found.parts[0]
     samples = _first(found.load(part), n, f"{found.name} {part}")
+    if skip_bad and left_out.problems:
+        output.note("warning", left_out.message())
 
     from balancedit.bench.journal import Journal
     from balancedit.bench.provenance import provenance, summary

@@ -56,8 +56,9 @@ class LocalityProbe:
     """A query whose answer the edit must leave as it was.
 
     kind:
-      - "similar": another picture, of a similar thing, with the edit's own question (the paper's
-        Loc);
+      - "similar": another picture, of a similar thing, with the edit's own question: the paper's
+        Loc. Where a published data set has an image locality of its own making (MMEDIT, VLKEB: any
+        other picture and its question), it is of this kind, for that is what its Loc counts;
       - "same-image": the edit's own picture with a question the new fact says nothing about;
       - "unrelated": a picture and a question that have nothing to do with the edit (text locality,
         a question alone, is of this kind too, its `image` None);
@@ -98,7 +99,7 @@ class EditSample:
     image: ImageRef
     question: str
     target: str
-    original_answer: str  # the true one, whatever a model says
+    original_answer: str  # the one that the edit replaces; "" where nobody says
     rephrases: tuple[str, ...]
     image_rephrases: tuple[ImageRef, ...]
     locality: tuple[LocalityProbe, ...]

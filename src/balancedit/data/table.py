@@ -1,33 +1,66 @@
-"""The data sets that have a name. Importing this reads none of them."""
+"""The data sets that have a name, and those that lie in a directory. Importing this reads none of
+them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from balancedit.errors import InputError, nearest_names
 
 if TYPE_CHECKING:
+    from balancedit.data.problems import Report
     from balancedit.data.sample import EditSample
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set of edits. `load` and `digest` take one of `parts`; they raise `InputError`."""
+    """A data set of edits. `load`, `read` and `digest` take one of `parts`; they raise `InputError`
+    and `DataError`. `read` is `load` without a look whether the pictures are there."""
 
     name: str
     about: str
     parts: tuple[str, ...]  # those that hold edits
     load: Callable[[str], list[EditSample]]
+    read: Callable[[str], list[EditSample]]
     digest: Callable[[str], str]
 
 
-def find(name: str) -> DataSet:
-    """The data set called `name`. Raises `InputError`, which names the nearest."""
-    if name not in DATA_SETS:
-        raise InputError(f"there is no data set '{name}'{nearest_names(name, DATA_SETS)}")
-    return DATA_SETS[name]
+def find(name: str, report: Report | None = None) -> DataSet:
+    """The data set called `name`: one of `DATA_SETS`, or ``FORMAT=DIRECTORY`` for one on disk, or
+    the directory alone where its files tell the format.
+
+    report: told of what is wrong with the records of a data set on disk; by default the first that
+    cannot be used ends the reading. Raises `InputError`, which names the nearest, and `DataError`.
+    """
+    if name in DATA_SETS:
+        return DATA_SETS[name]
+    form, equals, directory = name.partition("=")
+    if equals:
+        return _on_disk(form, Path(directory), report)
+    if "/" in name or Path(name).is_dir():
+        return _on_disk(None, Path(name), report)
+    raise InputError(
+        f"there is no data set '{name}'{nearest_names(name, DATA_SETS)}; give a directory, or "
+        "FORMAT=DIRECTORY, for one on disk"
+    )
+
+
+def _on_disk(form: str | None, directory: Path, report: Report | None) -> DataSet:
+    from balancedit.data.external import open_directory
+    from balancedit.data.problems import stop
+
+    found = open_directory(form, directory, report or stop)
+    return DataSet(
+        name=found.format.name,
+        about=found.format.about,
+        parts=found.parts,
+        load=found.load,
+        read=found.read,
+        digest=found.digest,
+    )
 
 
 def _load_pocket(part: str) -> list[EditSample]:
@@ -48,6 +81,7 @@ DATA_SETS: dict[str, DataSet] = {
         about="what the default model knows about drawn things; comes with the package",
         parts=("edit-eval", "edit-train"),
         load=_load_pocket,
+        read=_load_pocket,
         digest=_digest_pocket,
     ),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import nn
 
 from balancedit.models.prompting import Prompter
+from balancedit.text import listed
 
 Rephraser = Callable[[str, int], list[str]]
 
@@ -36,9 +36,3 @@ def backbone_rephraser(model: nn.Module, prompter: Prompter) -> Rephraser:
         return listed(prompter.answers(out, inputs["input_ids"])[0])
 
     return rephraser
-
-
-def listed(text: str) -> list[str]:
-    """The items of a list as language models write one, numbers and bullets dropped."""
-    lines = (re.sub(r"^\s*(?:\d+[.):]|[-*•])\s*", "", line) for line in text.splitlines())
-    return [line.strip().strip('"').strip() for line in lines if line.strip()]

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 
 from balancedit.models.pocket import convert
 from balancedit.models.pocket.sources import quiet
-from balancedit.models.rephraser import listed
+from balancedit.text import listed
 
 #: A small model follows an example better than an instruction.
 _PROMPT = (

@@ -1,0 +1,52 @@
+"""`balancedit data check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from balancedit.cli import output
+from balancedit.cli.options import OutputOptions, with_options
+
+
+@with_options
+def check(
+    out: OutputOptions,
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH", help="A data set's directory, FORMAT=DIRECTORY, or one file."
+        ),
+    ],
+    limit: Annotated[
+        int, typer.Option(metavar="N", help="Findings shown of each kind; --json shows all.")
+    ] = 5,
+) -> dict[str, Any] | None:
+    """Look a data set on disk over, and say what is wrong with which record."""
+    from balancedit.data.check import check, table
+
+    form, equals, directory = path.rpartition("=")
+    found, parts = check(form if equals else None, Path(directory).expanduser())
+    if out.json:
+        return {
+            "format": found.name,
+            "problems": sum(len(p.problems) for p in parts.values()),
+            "parts": {name: part.to_dict() for name, part in parts.items()},
+        }
+    console = output.console()
+    console.print(table(parts))
+    for name, part in parts.items():
+        for kind, count in part.counts.items():
+            held = [p for p in part.problems if p.kind == kind][:limit]
+            more = f", the first {limit}" if count > limit else ""
+            console.print(f"{name}: {count} {kind}{more}", style="bold", soft_wrap=True)
+            for problem in held:
+                line = output.printable(f"{problem.where}: {problem.what}")
+                console.print(f"  {line}", soft_wrap=True)
+        for file, sha256 in part.contents.hashes.items():
+            console.print(f"{file} sha256 {sha256}", style="dim", soft_wrap=True)
+    if not any(part.problems for part in parts.values()):
+        console.print("Nothing wrong was found.")
+    return None

@@ -1,0 +1,48 @@
+"""VLKEB: entities, and portability where a record has it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from published import vlkeb_records, write_mmedit, write_pictures
+
+from balancedit.data.table import find
+from balancedit.errors import DataError
+
+
+def test_entities_and_portability(tmp_path: Path) -> None:
+    write_mmedit(tmp_path, vlkeb_records(2), "eval_multihop.json")
+    (tmp_path / "mmkb_images").mkdir()
+    plain, hop = find(str(tmp_path)).read("eval-multihop")
+    assert plain.portability == ()
+    (probe,) = hop.portability
+    assert (probe.image, probe.question, probe.answer) == (
+        hop.image,
+        "Where is it made?",
+        "Japan",
+    )
+    assert hop.image.root == tmp_path / "mmkb_images"
+    assert hop.shows == "m.00001"
+    assert hop.locality[0].shows == "m.15f91"
+    assert hop.locality[1].shows is None
+
+
+def test_parts_and_pictures(tmp_path: Path) -> None:
+    write_mmedit(tmp_path, vlkeb_records(1), "train.json")
+    write_mmedit(tmp_path, vlkeb_records(1), "eval.json")
+    (tmp_path / "VLKEB_images").mkdir()
+    found = find(f"vlkeb={tmp_path}")
+    assert found.parts == ("eval", "train")
+    with pytest.raises(DataError, match=r"no folder '.*VLKEB_images/m\.00000'"):
+        found.load("eval")
+    write_pictures(found.read("eval"))
+    assert len(found.load("eval")) == 1
+
+
+def test_a_hop_without_its_question(tmp_path: Path) -> None:
+    records = vlkeb_records(2)
+    records[1]["port_new"][0]["Q&A"] = {"Answer": "Japan"}
+    write_mmedit(tmp_path, records, "eval.json")
+    with pytest.raises(DataError, match="index 1: has no field 'Question'"):
+        find(f"vlkeb={tmp_path}").read("eval")
