@@ -5,7 +5,7 @@ checked against. Only that tensor trains (a weight of the edited layer, or what 
 there), in float32 whatever the model's type, on the language-modelling loss of the new answer and
 its end-of-sequence token given the prompt.
 
-Letters: T = prompt tokens, A = answer tokens with the end token.
+Letters: B = rows, T = prompt tokens, A = answer tokens with the end token.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from transformers.utils import ModelOutput
 
 from balancedit.adapter import EditedLayer
 from balancedit.errors import EditFailedError
@@ -34,24 +36,20 @@ class Trained:
 
 
 def with_answer(
-    inputs: Mapping[str, torch.Tensor], answer: Sequence[int]
+    model: nn.Module, inputs: Mapping[str, torch.Tensor], answer: Sequence[int]
 ) -> dict[str, torch.Tensor]:
-    """Append one answer's token ids to a batch of one prompt.
+    """Append one answer's token ids to each of B prompts.
 
-    Every per-token input (the ids, the mask, token types …: what has the ids' shape) grows by A;
-    the mask by ones, the ids by the answer, the rest by zeros.
+    The mask and token types grow by A as the model's own `generate` grows them: some models attend
+    both ways over a prompt and mark by its type where the answer begins.
     """
     ids = inputs["input_ids"]
-    tail = torch.tensor([list(answer)], device=ids.device, dtype=ids.dtype)
-    grown: dict[str, torch.Tensor] = {}
-    for name, value in inputs.items():
-        if isinstance(value, torch.Tensor) and value.shape == ids.shape:
-            fill = {"input_ids": tail, "attention_mask": torch.ones_like(tail)}
-            extra = fill.get(name, torch.zeros_like(tail)).to(value.dtype)
-            grown[name] = torch.cat([value, extra], dim=1)
-        else:
-            grown[name] = value
-    return grown
+    tail = torch.tensor([list(answer)] * len(ids), device=ids.device, dtype=ids.dtype)
+    grow: Any = model._update_model_kwargs_for_generation
+    grown = dict(inputs)
+    for _ in answer:
+        grown = grow(ModelOutput(), grown)
+    return grown | {"input_ids": torch.cat([ids, tail], dim=1)}
 
 
 def answer_loss(
@@ -88,7 +86,7 @@ def finetune(
     inputs: one prompt's processor output, every tensor with a leading dimension of 1. Raises
     `EditFailedError` when the loss is not a number.
     """
-    full = with_answer(inputs, answer)
+    full = with_answer(model, inputs, answer)
     tensor = start.detach().clone().requires_grad_(True)
     optimiser = torch.optim.Adam([tensor], lr=lr, eps=eps)
     losses = []

@@ -16,7 +16,7 @@ from balancedit.methods.grace import (
     Ruling,
     rule,
 )
-from test_contract import MIXED, QUESTION, A, B, inputs_of, logits_of
+from contract import MIXED, QUESTION, A, B, inputs_of, logits_of
 
 
 def at(x: float) -> torch.Tensor:

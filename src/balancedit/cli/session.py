@@ -109,7 +109,7 @@ def _silence() -> None:
 
 def _check_device(name: str | None) -> None:
     """Raise `InputError` for a device that torch does not know or this machine lacks."""
-    if name is None:
+    if name is None or name == "auto":
         return
     import torch
 
