@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from balancedit.cli import output
 from balancedit.cli.options import OutputOptions, with_options
@@ -14,9 +17,15 @@ _OTHERS = (
 )
 
 
+app = typer.Typer()
+
+
+@app.callback(invoke_without_command=True)
 @with_options
-def models(out: OutputOptions) -> dict[str, Any] | None:
+def models(ctx: typer.Context, out: OutputOptions) -> dict[str, Any] | None:
     """List the bundled models and the architectures that need no --layer."""
+    if ctx.invoked_subcommand is not None:
+        return None
     from balancedit.models.architectures import ARCHITECTURES
     from balancedit.models.table import BUNDLED
 
@@ -49,4 +58,40 @@ def models(out: OutputOptions) -> dict[str, Any] | None:
     for a in ARCHITECTURES.values():
         console.print(f"  {a.name:{widest}}  {a.pattern}", soft_wrap=True, highlight=False)
     console.print(_OTHERS, style="dim")
+    return None
+
+
+@app.command("build-minigpt4")
+@with_options
+def build_minigpt4(
+    out: OutputOptions,
+    blip2: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="BLIP-2, hub name or directory: vision tower and Q-Former."
+        ),
+    ],
+    vicuna: Annotated[
+        str, typer.Option(metavar="NAME", help="The language model, hub name or directory.")
+    ],
+    projection: Annotated[
+        Path, typer.Option(metavar="FILE", help="The published projection, a .pth file.")
+    ],
+    folder: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where the model is written; new.")
+    ],
+    dtype: Annotated[
+        str, typer.Option(metavar="NAME", help="float32, bfloat16 or float16.")
+    ] = "float16",
+) -> dict[str, Any] | None:
+    """Build MiniGPT-4 from its published parts, once; then give its folder with --model."""
+    from balancedit.models.loading import dtype_named
+    from balancedit.models.minigpt4.build import build
+
+    wanted = dtype_named(dtype)
+    with output.working("building MiniGPT-4 …"):
+        made = build(blip2, vicuna, projection, folder, wanted)
+    if out.json:
+        return {"model": str(made)}
+    output.console().print(f"built: give it with --model {made}", soft_wrap=True)
     return None

@@ -217,7 +217,7 @@ def _default_layer(model: nn.Module, name: str, known: Architecture | None) -> s
         ending = f".{known.blocks}"
         for path, blocks in model.named_modules():
             if path == known.blocks or path.endswith(ending):
-                layer = f"{path}.{len(blocks) - 1}.{known.layer}"  # type: ignore[arg-type]
+                layer = f"{path}.{len(blocks) - 1}.{known.layer}"
                 if edited_path(model, layer) in linear_layers(model):
                     return layer
     candidates = edit_candidates(model)
@@ -225,11 +225,14 @@ def _default_layer(model: nn.Module, name: str, known: Architecture | None) -> s
     raise LayerError(f"no edit layer is known for '{name}'; name one with layer={hint}")
 
 
-def _dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
-    if dtype is None or isinstance(dtype, torch.dtype):
-        return dtype
+def dtype_named(name: str) -> torch.dtype:
+    """The type of a name such as "bfloat16" or "bf16". Raises `ModelLoadError`."""
     names = {"float32": "float32", "fp32": "float32", "bfloat16": "bfloat16", "bf16": "bfloat16"}
     names |= {"float16": "float16", "fp16": "float16"}
-    if dtype not in names:
-        raise ModelLoadError(f"unknown dtype '{dtype}'{nearest_names(dtype, names)}")
-    return getattr(torch, names[dtype])
+    if name not in names:
+        raise ModelLoadError(f"unknown dtype '{name}'{nearest_names(name, names)}")
+    return getattr(torch, names[name])
+
+
+def _dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
+    return dtype_named(dtype) if isinstance(dtype, str) else dtype

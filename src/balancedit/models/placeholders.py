@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import GenerationMixin
 
 
 def embed_with_pictures(
@@ -29,15 +30,15 @@ def embed_with_pictures(
     return embeds.masked_scatter(at[..., None], features.to(embeds))
 
 
-class RepeatsPicturesByRow:
-    """What a model inherits for beam searches over rows that have none or several pictures.
+class GeneratesFromPictures(GenerationMixin):
+    """`generate` of a model whose rows may have none or several pictures, beam searches included.
 
     Its configuration has `image_token_id` and `image_tokens`, N.
     """
 
     config: Any
 
-    def _expand_inputs_for_generation(
+    def _expand_inputs_for_generation(  # type: ignore[override]
         self,
         expand_size: int = 1,
         is_encoder_decoder: bool = False,

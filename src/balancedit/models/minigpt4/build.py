@@ -35,6 +35,7 @@ from balancedit.errors import ModelLoadError
 from balancedit.models.minigpt4.configuration import MiniGPT4Config
 from balancedit.models.minigpt4.modeling import MiniGPT4ForConditionalGeneration
 from balancedit.models.minigpt4.processing import IMAGE_TOKEN, MiniGPT4Processor
+from balancedit.models.quiet import quiet
 
 _WEIGHT, _BIAS = "llama_proj.weight", "llama_proj.bias"
 _SEPARATOR = "###"  # what the published models write behind an answer
@@ -44,11 +45,12 @@ class _Blip2Eyes(Blip2PreTrainedModel):
     """The parts of BLIP-2 in front of its language model, for `from_pretrained` to read alone."""
 
     _keep_in_fp32_modules = ["query_tokens", "qformer"]  # noqa: RUF012
+    _keys_to_ignore_on_load_unexpected = ["^language_"]  # noqa: RUF012
 
     def __init__(self, config: Blip2Config) -> None:
         super().__init__(config)
         self.vision_model = Blip2VisionModel._from_config(config.vision_config)
-        width = config.qformer_config.hidden_size
+        width = config.qformer_config.hidden_size  # type: ignore[union-attr]
         self.query_tokens = nn.Parameter(torch.zeros(1, config.num_query_tokens, width))
         self.qformer = Blip2QFormerModel._from_config(config.qformer_config)
         self.post_init()
@@ -115,7 +117,8 @@ def read_projection(path: Path) -> tuple[Tensor, Tensor]:
 def _loaded(kind: Any, name: str | Path, what: str, dtype: torch.dtype) -> Any:
     """A part with all its weights. Raises `ModelLoadError`, naming what is missing."""
     try:
-        part, info = kind.from_pretrained(str(name), dtype=dtype, output_loading_info=True)
+        with quiet():
+            part, info = kind.from_pretrained(str(name), dtype=dtype, output_loading_info=True)
     except (OSError, ValueError, RuntimeError) as error:
         said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelLoadError(f"cannot load the {what} '{name}': {said}") from error
@@ -189,7 +192,8 @@ def _write(out: Path, model: Any, processor: Any) -> None:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=out.parent))
-        model.save_pretrained(partial)
+        with quiet():
+            model.save_pretrained(partial)
         processor.save_pretrained(partial)
         if out.exists():
             out.rmdir()  # empty, as checked

@@ -20,10 +20,10 @@ from transformers import (
 )
 
 from balancedit.models.minigpt4.configuration import MiniGPT4Config
-from balancedit.models.placeholders import RepeatsPicturesByRow, embed_with_pictures
+from balancedit.models.placeholders import GeneratesFromPictures, embed_with_pictures
 
 
-class MiniGPT4ForConditionalGeneration(RepeatsPicturesByRow, PreTrainedModel, GenerationMixin):
+class MiniGPT4ForConditionalGeneration(PreTrainedModel, GeneratesFromPictures, GenerationMixin):
     """The whole model. Its modules are named as in the published checkpoints where these have a
     name (`llama_proj`), and as in transformers' BLIP-2 elsewhere."""
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from transformers import AutoModel, Cache, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
-from balancedit.models.placeholders import RepeatsPicturesByRow, embed_with_pictures
+from balancedit.models.placeholders import GeneratesFromPictures, embed_with_pictures
 from balancedit.models.pocket.configuration import PocketConfig
 from balancedit.models.pocket.efficientnet import PocketVisionTower
 
@@ -153,7 +153,7 @@ class PocketModel(PocketPreTrainedModel):
         )
 
 
-class PocketForConditionalGeneration(RepeatsPicturesByRow, PocketPreTrainedModel, GenerationMixin):
+class PocketForConditionalGeneration(PocketPreTrainedModel, GeneratesFromPictures, GenerationMixin):
     """The pocket model with its output head, for `generate`."""
 
     _tied_weights_keys = {  # noqa: RUF012
