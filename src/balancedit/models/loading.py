@@ -21,7 +21,7 @@ from balancedit.models.layers import edit_candidates, edited_path, linear_layers
 from balancedit.models.processors import load_processor
 from balancedit.models.prompting import Prompter, has_chat_template
 from balancedit.models.rephraser import Rephraser, backbone_rephraser
-from balancedit.models.support import check_config, check_model
+from balancedit.models.support import check_config, check_model, check_takes_pictures
 from balancedit.models.table import BUNDLED
 from balancedit.models.weights import running_device
 
@@ -183,7 +183,9 @@ def _from_pretrained(name: str, device: Any, dtype: torch.dtype | None) -> Any:
     minigpt4.register()
     spread = {"device_map": "auto"} if str(device) == "auto" else {}
     try:
-        check_config(AutoConfig.from_pretrained(name), name)
+        config = AutoConfig.from_pretrained(name)
+        check_config(config, name)
+        check_takes_pictures(config, name)
         model = AutoModelForImageTextToText.from_pretrained(name, dtype=dtype or "auto", **spread)
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

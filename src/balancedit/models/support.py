@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from torch import nn
+from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
 from balancedit.errors import UnsupportedModelError
 
@@ -17,6 +18,16 @@ def check_config(config: Any, name: str) -> None:
             f"'{name}' ({kind}) is an encoder-decoder model, or has one for its language model; "
             "editing needs one whose prompt and answer run through one decoder, such as BLIP-2 "
             "with OPT or InstructBLIP with Vicuna"
+        )
+
+
+def check_takes_pictures(config: Any, name: str) -> None:
+    """Raise `UnsupportedModelError` where transformers has no image-text-to-text class for a
+    configuration."""
+    if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        raise UnsupportedModelError(
+            f"'{name}' ({type(config).__name__.removesuffix('Config')}) takes no pictures, or none "
+            "that transformers knows of; give an image-text-to-text model"
         )
 
 
