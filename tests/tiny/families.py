@@ -16,7 +16,7 @@ import tiny
 from balancedit.models.minigpt4.configuration import MiniGPT4Config
 from balancedit.models.minigpt4.modeling import MiniGPT4ForConditionalGeneration
 from balancedit.models.minigpt4.processing import IMAGE_TOKEN, MiniGPT4Processor
-from balancedit.models.pixtral import PixtralPictures
+from balancedit.models.pixtral import PixtralProcessor
 from balancedit.models.processors import without_video
 
 Family = tuple[Any, Any]  # (model, processor)
@@ -475,7 +475,7 @@ def mistral3() -> Family:
         image_token_index=_id(tokenizer, "[IMG]"),
         spatial_merge_size=2,
     )
-    processor = PixtralPictures(
+    processor = PixtralProcessor(
         tf.PixtralImageProcessorPil(
             size={"longest_edge": 24}, patch_size={"height": 4, "width": 4}
         ),

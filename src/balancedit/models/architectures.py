@@ -118,7 +118,7 @@ _ENTRIES = (
         "Mistral 3",
         "mistralai/Mistral-Small-3.1-24B-Instruct-2503",
         _BLOCKS,
-        processor="balancedit.models.pixtral:PixtralPictures",
+        processor="balancedit.models.pixtral:PixtralProcessor",
     ),
     Architecture("aya_vision", "Aya Vision", "CohereLabs/aya-vision-8b", _BLOCKS),
 )

@@ -8,7 +8,7 @@ from typing import Any
 from transformers import ProcessorMixin
 
 
-class PixtralPictures(ProcessorMixin):
+class PixtralProcessor(ProcessorMixin):
     """Image processor and tokenizer in one. A picture of R × C merged patches becomes R lines of C
     placeholders; each line ends with the break token, the last one with the end token.
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from transformers import AutoConfig, AutoProcessor, ProcessorMixin
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+from transformers.utils import is_torchvision_available
 
 from balancedit.errors import ModelLoadError
 from balancedit.models.architectures import ARCHITECTURES
@@ -22,12 +23,8 @@ def load_processor(name: str) -> Any:
     """The processor of a hub name or directory, without its video part where torchvision is
     missing. Raises `ModelLoadError`."""
     try:
-        try:
-            return AutoProcessor.from_pretrained(name)
-        except ImportError as error:
-            if "torchvision" not in str(error).lower():
-                raise
-            return _composed(AutoConfig.from_pretrained(name)).from_pretrained(name)
+        kind = AutoProcessor if is_torchvision_available() else _without_torchvision(name)
+        return kind.from_pretrained(name)
     except (OSError, ValueError, ImportError, KeyError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelLoadError(
@@ -35,14 +32,17 @@ def load_processor(name: str) -> Any:
         ) from error
 
 
-def _composed(config: Any) -> type[ProcessorMixin]:
-    """The processor class of a model's configuration, as it can be had without torchvision."""
+def _without_torchvision(name: str) -> Any:
+    """What reads the processor of a hub name or directory where torchvision is missing."""
+    config = AutoConfig.from_pretrained(name)
     known = ARCHITECTURES.get(config.model_type)
     if known is not None and known.processor is not None:
         module, _, name = known.processor.partition(":")
         return getattr(import_module(module), name)
+    if type(config) not in PROCESSOR_MAPPING:
+        return AutoProcessor
     kind: Any = PROCESSOR_MAPPING[type(config)]
-    return without_video(kind)
+    return without_video(kind) if "video_processor" in kind.get_attributes() else AutoProcessor
 
 
 class _NoVideo(ProcessorMixin):
