@@ -16,7 +16,9 @@ from balancedit import Editor
 from balancedit.errors import InputError
 from balancedit.models.architectures import ARCHITECTURES
 from contract import (
+    FAR,
     MIXED,
+    OTHER,
     QUESTION,
     REWORDED,
     A,
@@ -163,3 +165,40 @@ def test_a_question_without_a_picture_is_answered(edited: Edited) -> None:
     answer = edited.editor.ask(None, QUESTION, max_new_tokens=2)
     assert answer.fired is None
     assert inputs_of(edited.editor, [None], [QUESTION]).keys().isdisjoint({"pixel_values"})
+
+
+def test_every_beam_of_a_row_has_the_rows_key(edited: Edited) -> None:
+    """Also where rows have pictures of different sizes, which processors lay out in one list."""
+    wide = tiny.picture(5, side=48).resize((48, 16))
+    inputs = inputs_of(edited.editor, [A, wide, FAR], [QUESTION, QUESTION, OTHER])
+    keys = []
+    for beams in (1, 2):
+        with edited.editor, edited.editor._method.tracing() as trace:
+            edited.editor.model.generate(
+                **inputs, num_beams=beams, do_sample=False, max_new_tokens=1
+            )
+        keys.append(trace.stacked_keys())
+    tolerance = 1e-4 if edited.dtype == torch.float32 else 0.05
+    once = keys[0].repeat_interleave(2, dim=0)
+    torch.testing.assert_close(once, keys[1], rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("family", ["llava", "qwen2_vl", "idefics3", "mistral3"])
+def test_several_pictures_in_a_prompt_route_through_the_raw_model(family: str) -> None:
+    editor = make(family, torch.float32, alpha=0.0)
+    edit = editor.edit(A, QUESTION, "ab", rephrasings=REWORDED)
+    content = [{"type": "image", "image": p} for p in (A, FAR)]
+    messages = [{"role": "user", "content": [*content, {"type": "text", "text": QUESTION}]}]
+    inputs = editor.processor.apply_chat_template(
+        [messages],
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+    )
+    with torch.no_grad(), editor, editor._method.tracing() as trace:
+        editor.model.generate(**inputs, do_sample=False, max_new_tokens=2)
+    assert len(trace.rows) == 1
+    assert trace.rows[0].nearest == edit.id
+    one = editor.inputs([A], [QUESTION])["input_ids"]
+    assert inputs["input_ids"].shape[1] > one.shape[1]
