@@ -1,7 +1,7 @@
 """BLIP-2 OPT-2.7B at full size, with random weights: does it edit, route and undo, how long does
 that take and how much memory.
 
-    python benchmarks/full_size.py --device cuda            # bfloat16, about 10 GB
+    python benchmarks/full_size.py --device cuda            # bfloat16, 7.5 GB of weights
     python benchmarks/full_size.py --tiny                   # the same steps on a tiny model
 
 Architecture and sizes are those of `Salesforce/blip2-opt-2.7b`; the weights are random, so what it

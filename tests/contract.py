@@ -135,7 +135,7 @@ def right_padded(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     real = inputs["attention_mask"] == 1
     moved = dict(inputs)
     for name, value in inputs.items():
-        if value.shape == real.shape:
+        if value.shape[:2] == real.shape:
             rows = zip(value, real, strict=True)
             moved[name] = torch.stack([torch.cat([row[at], row[~at]]) for row, at in rows])
     return moved

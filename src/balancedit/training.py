@@ -48,7 +48,7 @@ def with_answer(
     grow: Any = model._update_model_kwargs_for_generation
     grown = dict(inputs)
     for _ in answer:
-        grown = grow(ModelOutput(), grown)
+        grown = grow(ModelOutput(), grown, is_encoder_decoder=False)
     return grown | {"input_ids": torch.cat([ids, tail], dim=1)}
 
 

@@ -16,7 +16,7 @@ MakeEditor = Callable[..., Editor]
 #: value there reaches every token of the answer.
 SETTINGS: dict[str, dict[str, Any]] = {
     "ft": {"lr": 0.05},
-    "grace": {"epsilon": 0.5},
+    "grace": {"epsilon": 0.4},
     "ike": {},
 }
 BEFORE_LAST = {
@@ -35,7 +35,9 @@ def make(family: str) -> MakeEditor:
         layers = BEFORE_LAST if method == "grace" else LAST
         where = {"layer": layers[family]}
         if family == "blip2":
-            where["prompt"] = "Question: {question} Answer:"
+            where["prompt"] = (
+                "Question: {question} Answer: "  # a byte is a token: no space to learn
+            )
         settings = where | SETTINGS[method] | options
         return Editor.load(model, processor=processor, method=method, **settings)
 

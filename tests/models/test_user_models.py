@@ -155,6 +155,15 @@ def test_offloaded_models_edit_route_and_undo(how: str, tmp_path: Path) -> None:
     assert layer.weight.device.type == "meta"
 
 
+def test_device_auto_spreads_a_model_over_what_there_is(tmp_path: Path) -> None:
+    model, processor = tiny.llava()
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    editor = Editor.load(tmp_path, device="auto", **SETTINGS)
+    assert editor.model.hf_device_map
+    assert editor.edit(A, QUESTION, "ab", rephrasings=REWORDED).answer_after == "ab"
+
+
 def test_a_spread_model_is_not_moved(tmp_path: Path) -> None:
     model, processor = tiny.llava()
     spread = offloaded(model, "spread", tmp_path)

@@ -45,7 +45,7 @@ def tokenizer(*special: str, **named: str) -> PreTrainedTokenizerFast:
         eos_token="</s>",
         pad_token="<pad>",
         additional_special_tokens=["<image>", "<user>", "<assistant>", *special],
-        **({"extra_special_tokens": {"image_token": "<image>", **named}} if named else {}),
+        **({"extra_special_tokens": {"image_token": "<image>"} | named} if named else {}),
     )
 
 

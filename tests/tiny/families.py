@@ -72,6 +72,8 @@ def _made(kind: Any, config: Any, seed: int = 0) -> Any:
     for name, p in model.named_parameters():
         if (p.dim() > 1 and not p.any()) or name.endswith(".latents"):
             torch.nn.init.normal_(p, std=0.05)
+        elif name.endswith("_gate"):  # Llama 3.2 Vision's, closed at the start
+            torch.nn.init.constant_(p, 1.0)
         elif "post_feedforward_layernorm" in name:  # Gemma bounds what a block can add
             torch.nn.init.constant_(p, 4.0)
     return tiny.livelier(model)
@@ -507,6 +509,74 @@ def aya_vision() -> Family:
     return _made(tf.AyaVisionForConditionalGeneration, config), processor
 
 
+def glm4v() -> Family:
+    tokenizer = tiny.tokenizer(*_GLM, image_token="<|image|>")
+    config = tf.Glm4vConfig(
+        text_config=_text(tokenizer, **_mrope(2, 1, 1)),
+        vision_config={
+            "depth": 2,
+            "hidden_size": 24,
+            "num_heads": 2,
+            "intermediate_size": 32,
+            "out_hidden_size": WIDTH,
+            "patch_size": 4,
+            "image_size": SIDE,
+        },
+        image_token_id=_id(tokenizer, "<|image|>"),
+        video_token_id=_id(tokenizer, "<|video|>"),
+        image_start_token_id=_id(tokenizer, "<|begin_of_image|>"),
+        image_end_token_id=_id(tokenizer, "<|end_of_image|>"),
+        video_start_token_id=_id(tokenizer, "<|begin_of_video|>"),
+        video_end_token_id=_id(tokenizer, "<|end_of_video|>"),
+    )
+    processor = without_video(tf.Glm4vProcessor)(
+        tf.Glm4vImageProcessorPil(
+            patch_size=4, size={"shortest_edge": 2 * 16 * 16, "longest_edge": 2 * 32 * 32}
+        ),
+        tokenizer,
+        None,
+        chat_template=tiny.CHAT.replace("<image>", "<|begin_of_image|><|image|><|end_of_image|>"),
+    )
+    return _made(tf.Glm4vForConditionalGeneration, config), processor
+
+
+_GLM = (
+    "<|video|>",
+    "<|begin_of_image|>",
+    "<|end_of_image|>",
+    "<|begin_of_video|>",
+    "<|end_of_video|>",
+)
+
+
+def mllama() -> Family:
+    tokenizer = tiny.tokenizer("<|python_tag|>", image_token="<|image|>")
+    placeholder = _id(tokenizer, "<|image|>")
+    ratios = [[1, 1], [1, 2], [1, 3], [1, 4], [2, 1], [2, 2], [3, 1], [4, 1]]
+    config = tf.MllamaConfig(
+        text_config=_text(tokenizer, num_hidden_layers=3, cross_attention_layers=[1]),
+        vision_config={
+            "hidden_size": 24,
+            "intermediate_size": 32,
+            "num_hidden_layers": 2,
+            "num_global_layers": 1,
+            "attention_heads": 2,
+            "image_size": SIDE,
+            "patch_size": PATCH,
+            "vision_output_dim": 72,
+            "intermediate_layers_indices": [0, 1],
+            "supported_aspect_ratios": ratios,
+        },
+        image_token_index=placeholder,
+    )
+    processor = tf.MllamaProcessor(
+        tf.MllamaImageProcessorPil(size={"height": SIDE, "width": SIDE}),
+        tokenizer,
+        chat_template=tiny.CHAT.replace("<image>", "<|image|>"),
+    )
+    return _made(tf.MllamaForConditionalGeneration, config), processor
+
+
 _AYA = (
     "<|START_OF_IMG|>",
     "<|END_OF_IMG|>",
@@ -555,5 +625,7 @@ FAMILIES: dict[str, Callable[[], Family]] = {
     "gemma4": gemma4,
     "internvl": internvl,
     "mistral3": mistral3,
+    "glm4v": glm4v,
+    "mllama": mllama,
     "aya_vision": aya_vision,
 }

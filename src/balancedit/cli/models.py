@@ -23,7 +23,7 @@ app = typer.Typer()
 @app.callback(invoke_without_command=True)
 @with_options
 def models(ctx: typer.Context, out: OutputOptions) -> dict[str, Any] | None:
-    """List the bundled models and the architectures that need no --layer."""
+    """List the bundled models, and the architectures whose edited layer is known."""
     if ctx.invoked_subcommand is not None:
         return None
     from balancedit.models.architectures import ARCHITECTURES
@@ -84,7 +84,7 @@ def build_minigpt4(
         str, typer.Option(metavar="NAME", help="float32, bfloat16 or float16.")
     ] = "float16",
 ) -> dict[str, Any] | None:
-    """Build MiniGPT-4 from its published parts, once; then give its folder with --model."""
+    """Build MiniGPT-4 from its published parts, once, into a folder that loads like any model."""
     from balancedit.models.loading import dtype_named
     from balancedit.models.minigpt4.build import build
 

@@ -120,6 +120,10 @@ _ENTRIES = (
         _BLOCKS,
         processor="balancedit.models.pixtral:PixtralProcessor",
     ),
+    Architecture(
+        "glm4v", "GLM-4.1V", "zai-org/GLM-4.1V-9B-Thinking", _BLOCKS, layer="mlp.down_proj"
+    ),
+    Architecture("mllama", "Llama 3.2 Vision", "meta-llama/Llama-3.2-11B-Vision-Instruct", _BLOCKS),
     Architecture("aya_vision", "Aya Vision", "CohereLabs/aya-vision-8b", _BLOCKS),
 )
 

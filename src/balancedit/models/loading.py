@@ -161,11 +161,12 @@ def _prompter(
         return Prompter(processor, template=prompt, system=system)
     if prompt is None and not has_chat_template(processor):
         prompt = known.prompt
+    spaced = prompt is not None and prompt[-1:].isspace()
     return Prompter(
         processor,
         template=prompt,
         system=system,
-        answer_prefix=known.answer_prefix,
+        answer_prefix="" if spaced else known.answer_prefix,
         answer_end=known.answer_end,
         needs_image=known.needs_image,
     )
