@@ -34,6 +34,7 @@ from contract import (
     two_edits,
 )
 
+_ANY = "cuda" if torch.cuda.is_available() else "cpu"
 SETTINGS = {"key": "mean", "lr": 0.05, "steps": 40, "alpha": 0.9}
 
 
@@ -160,7 +161,7 @@ def test_device_auto_spreads_a_model_over_what_there_is(tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
     editor = Editor.load(tmp_path, device="auto", **SETTINGS)
-    assert editor.model.hf_device_map
+    assert {p.device.type for p in editor.model.parameters()} == {_ANY}
     assert editor.edit(A, QUESTION, "ab", rephrasings=REWORDED).answer_after == "ab"
 
 

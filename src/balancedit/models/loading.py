@@ -220,7 +220,8 @@ def _default_layer(model: nn.Module, name: str, known: Architecture | None) -> s
         ending = f".{known.blocks}"
         for path, blocks in model.named_modules():
             if path == known.blocks or path.endswith(ending):
-                layer = f"{path}.{len(blocks) - 1}.{known.layer}"
+                around = path.removesuffix(known.blocks)
+                layer = around + known.layer_path(len(blocks))
                 if edited_path(model, layer) in linear_layers(model):
                     return layer
     candidates = edit_candidates(model)
