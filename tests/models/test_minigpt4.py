@@ -161,3 +161,15 @@ def test_the_command_builds_and_says_where(parts: Path, tmp_path: Path, capsys: 
     assert Editor.load(tmp_path / "m").model.llama_proj.weight.dtype == torch.bfloat16
     assert main(["models", "build-minigpt4", *map(str, given)]) == 1
     assert "exists already" in capsys.readouterr().err
+
+
+def test_half_precision_keeps_the_q_former_in_float32_as_blip2_does(
+    parts: Path, tmp_path: Path
+) -> None:
+    build(parts / "blip2", parts / "vicuna", parts / "plain.pth", tmp_path / "m", torch.float16)
+    editor = Editor.load(tmp_path / "m", key="mean", lr=0.05, steps=60, alpha=0.9)
+    assert editor.model.llama_proj.weight.dtype == torch.float16
+    assert {p.dtype for p in editor.model.qformer.parameters()} == {torch.float32}
+    assert editor.inputs([tiny.picture(1)], [QUESTION])["pixel_values"].dtype == torch.float16
+    edit = editor.edit(tiny.picture(1), QUESTION, "ab", rephrasings=["what's it?"])
+    assert edit.answer_after == "ab"

@@ -222,6 +222,16 @@ def test_half_precision_weights_keep_their_type_and_edits_are_float32() -> None:
     assert {p.dtype for p in model.parameters()} == {torch.float16}
 
 
+def test_a_blip2_loaded_in_half_precision_keeps_its_q_former_in_float32(tmp_path: Path) -> None:
+    model, processor = tiny.blip2()
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    editor = Editor.load(tmp_path, dtype="float16", **SETTINGS)
+    assert {p.dtype for p in editor.model.qformer.parameters()} == {torch.float32}
+    assert editor.model.get_submodule(editor.layer).weight.dtype == torch.float16
+    assert editor.edit(A, QUESTION, "ab", rephrasings=REWORDED).answer_after == "ab"
+
+
 def _t5(kind: str) -> Any:
     small = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
     text = {"model_type": "t5", "d_model": 8, "d_ff": 8, "num_layers": 1, "num_heads": 1}

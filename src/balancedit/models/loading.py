@@ -49,8 +49,10 @@ class LoadedModel:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of pixel values: that of the model's weights which are not quantised."""
-        return next(p.dtype for p in self.model.parameters() if p.is_floating_point())
+        """The type of pixel values: that of the word embeddings, which quantisation leaves alone
+        and models with a part kept in float32 hold in their own type."""
+        model: Any = self.model
+        return model.get_input_embeddings().weight.dtype
 
     def to_device(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Inputs where the model is; pixel values and the like in its type."""
@@ -200,6 +202,8 @@ def _moved(model: nn.Module, device: str | torch.device) -> nn.Module:
     """The model on one device. Raises `ModelLoadError` for one that cannot be moved."""
     try:
         return model.to(_one_device(device))
+    except torch.OutOfMemoryError:
+        raise
     except (ValueError, RuntimeError, NotImplementedError) as error:
         raise ModelLoadError(
             f"this {type(model).__name__} cannot be moved to '{device}' ({error}); leave device "

@@ -46,6 +46,12 @@ class MiniGPT4ForConditionalGeneration(PreTrainedModel, GeneratesFromPictures, G
         self.language_model = AutoModelForCausalLM.from_config(config.text_config)
         self.post_init()
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The model's own type, also where query tokens and Q-Former are kept in float32; it is
+        what a saved model is loaded in."""
+        return self.llama_proj.weight.dtype
+
     def get_input_embeddings(self) -> nn.Module:
         return self.language_model.get_input_embeddings()
 
