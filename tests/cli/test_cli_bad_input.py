@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import tiny
-from balancedit.models.architectures import ARCHITECTURES
+from balancedit.models import loading
 from balancedit.models.table import BUNDLED
 
 QUESTION = "what is this?"
@@ -82,7 +82,7 @@ def test_unknown_layer_names_the_nearest(run, on_tiny) -> None:
 
 
 def test_a_model_without_a_known_layer_says_which_are_likely(run, tiny_model, monkeypatch) -> None:
-    monkeypatch.delitem(ARCHITECTURES, "llava")
+    monkeypatch.setattr(loading, "ARCHITECTURES", {})
     ran = run("ask", "a.png", QUESTION, "--model", tiny_model)
     assert ran.code == 1
     assert tiny.LLAVA_LAYER in ran.error
