@@ -1,13 +1,7 @@
-"""What every editor promises, whatever the model: identity, equality, isolation, undo.
-
-Bit for bit where the batch has the same shape, else within float32 tolerance and always with the
-same route and answer.
-"""
+"""What every editor promises, whatever the model: identity, equality, isolation, undo."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,75 +9,25 @@ from typing import Any
 import pytest
 import torch
 
-import tiny
-from balancedit import Editor
 from balancedit.errors import RoutingError
-
-QUESTION = "what is this?"
-REWORDED = ["what's it?"]
-OTHER = "who painted the long wall over there, and when was that?"
-A, B, FAR = tiny.picture(1), tiny.picture(2), tiny.picture(3, side=40)
-
-
-def inputs_of(editor: Editor, images: list, questions: list[str]) -> dict[str, torch.Tensor]:
-    return editor._loaded.prompter.inputs(images, questions)
-
-
-def logits_of(editor: Editor, images: list, questions: list[str]) -> torch.Tensor:
-    """Logits of a batch as the raw model gives them right now."""
-    with torch.no_grad():
-        return editor.model(**inputs_of(editor, images, questions)).logits
-
-
-def two_edits(editor: Editor) -> tuple[str, str]:
-    """One edit of each picture, with answers the tiny model can learn."""
-    first = editor.edit(A, QUESTION, "ab", rephrasings=REWORDED)
-    second = editor.edit(B, QUESTION, "xyz", rephrasings=REWORDED)
-    assert (first.answer_after, second.answer_after) == ("ab", "xyz")
-    return first.id, second.id
-
-
-MIXED = ([A, B, FAR, A], [QUESTION, QUESTION, OTHER, REWORDED[0]])
-
-
-@contextmanager
-def given_back(editor: Editor) -> Iterator[torch.Tensor]:
-    """After the context, in which all edits made are taken back, the model is what it was: logits,
-    modules, weights, and no hook of ours. Gives the logits of `MIXED` beforehand."""
-    modules = {n: id(m) for n, m in editor.model.named_modules()}
-    state = {n: v.clone() for n, v in editor.model.state_dict().items()}
-    base = logits_of(editor, *MIXED)
-    yield base
-    with editor:
-        assert torch.equal(logits_of(editor, *MIXED), base)
-    assert {n: id(m) for n, m in editor.model.named_modules()} == modules
-    assert all(torch.equal(v, state[n]) for n, v in editor.model.state_dict().items())
-    hooks = [
-        h
-        for m in editor.model.modules()
-        for h in (*m._forward_hooks.values(), *m._forward_pre_hooks.values())
-        if "balancedit" in getattr(h, "__module__", "")
-    ]
-    assert not hooks
-
-
-def assert_changes_only_inside(editor: Editor, base: torch.Tensor) -> None:
-    """The edits held change the logits of `MIXED`, and only inside the editor's context."""
-    with editor:
-        assert not torch.equal(logits_of(editor, *MIXED), base)
-    assert torch.equal(logits_of(editor, *MIXED), base), "outside the context: the base model"
-
-
-def assert_saved_edits_give_the_same(editor: Editor, make: Any, directory: Path) -> None:
-    """The edits held give the same logits, and records, to an editor that `make` opens on a copy
-    of them in `directory`."""
-    with editor:
-        expected = logits_of(editor, *MIXED)
-    editor.save(directory)
-    loaded = make(edits=directory)
-    with loaded:
-        assert torch.equal(logits_of(loaded, *MIXED), expected)
-    assert loaded.list() == editor.list()
+from contract import (
+    MIXED,
+    QUESTION,
+    REWORDED,
+    A,
+    B,
+    assert_a_batch_equals_its_singles,
+    assert_beam_search_keeps_each_row_its_edit,
+    assert_cached_decoding_equals_uncached,
+    assert_changes_only_inside,
+    assert_padding_may_stand_on_either_side,
+    assert_saved_edits_give_the_same,
+    assert_the_target_never_routes,
+    given_back,
+    inputs_of,
+    logits_of,
+    two_edits,
+)
 
 
 def test_edit_then_revert_gives_the_base_model_back(make_editor: Any, key: str) -> None:
@@ -113,107 +57,31 @@ def test_save_then_load_gives_the_same_logits(make_editor: Any, key: str, tmp_pa
 
 def test_a_batch_equals_its_singles(make_editor: Any, key: str) -> None:
     editor = make_editor(key=key)
-    first, second = two_edits(editor)
-    together = editor.ask(*MIXED, max_new_tokens=6)
-    alone = [editor.ask(i, q, max_new_tokens=6) for i, q in zip(*MIXED, strict=True)]
-    assert [a.fired for a in together[:3]] == [first, second, None], "all three kinds of row"
-    for a, b in zip(together, alone, strict=True):
-        assert (a.text, a.fired, a.nearest) == (b.text, b.fired, b.nearest)
-        assert a.distance == pytest.approx(b.distance, abs=1e-4)
-        assert a.radius == b.radius
+    assert_a_batch_equals_its_singles(editor, two_edits(editor))
 
 
 @pytest.mark.parametrize("beams", [1, 3])
 def test_cached_decoding_equals_uncached(make_editor: Any, key: str, beams: int) -> None:
     editor = make_editor(key=key)
-    first, second = two_edits(editor)
-    inputs = inputs_of(editor, *MIXED)
-    runs = []
-    for use_cache in (True, False):
-        with editor, editor._method.tracing() as trace:
-            out = editor.model.generate(
-                **inputs, num_beams=beams, do_sample=False, max_new_tokens=6, use_cache=use_cache
-            )
-        runs.append((out.tolist(), [d.fired for d in trace.rows]))
-    assert runs[0] == runs[1]
-    assert set(runs[0][1]) == {first, second, None}
-    assert len(runs[0][1]) == 4 * beams, "one decision a row, none for decode steps"
+    assert_cached_decoding_equals_uncached(editor, two_edits(editor), beams)
 
 
 def test_beam_search_keeps_each_row_its_edit(make_editor: Any, key: str) -> None:
     editor = make_editor(key=key)
     two_edits(editor)
-    together = editor.ask(*MIXED, num_beams=3, max_new_tokens=6)
-    for answer, image, question in zip(together, *MIXED, strict=True):
-        single = editor.ask(image, question, num_beams=3, max_new_tokens=6)
-        assert (answer.text, answer.fired) == (single.text, single.fired)
-    assert [a.text for a in together[:2]] == ["ab", "xyz"]
-
-
-def _right_padded(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same prompts with their padding moved to the right, wherever it was."""
-    moved = dict(inputs)
-    for name in ("input_ids", "attention_mask"):
-        rows = []
-        for row, mask in zip(inputs[name], inputs["attention_mask"], strict=True):
-            rows.append(torch.cat([row[mask == 1], row[mask == 0]]))
-        moved[name] = torch.stack(rows)
-    return moved
+    assert_beam_search_keeps_each_row_its_edit(editor)
 
 
 def test_left_padding_equals_right_padding(make_editor: Any, key: str) -> None:
     editor = make_editor(key=key)
-    first, second = two_edits(editor)
-    left = inputs_of(editor, *MIXED)
-    right = _right_padded(left)
-    assert not torch.equal(left["attention_mask"], right["attention_mask"])
-    routes, ends = [], []
-    for inputs in (left, right):
-        mask = inputs["attention_mask"]
-        positions = (mask.cumsum(1) - 1).clamp_min(0)
-        extra = {"position_ids": positions} if "position_ids" in _parameters(editor) else {}
-        with torch.no_grad(), editor, editor._method.tracing() as trace:
-            logits = editor.model(**inputs, **extra).logits
-        last = (mask * torch.arange(mask.shape[1])).argmax(1)
-        ends.append(logits[torch.arange(len(mask)), last])
-        routes.append([d.fired for d in trace.rows])
-    assert routes[0] == routes[1]
-    assert routes[0][:3] == [first, second, None]
-    torch.testing.assert_close(ends[0], ends[1], rtol=1e-3, atol=1e-3)
-
-
-def _parameters(editor: Editor) -> set[str]:
-    import inspect
-
-    return set(inspect.signature(editor.model.forward).parameters)
+    assert_padding_may_stand_on_either_side(editor, two_edits(editor))
 
 
 @pytest.mark.parametrize("how", ["prompt_lengths", "labels"])
 def test_the_target_never_routes(make_editor: Any, key: str, how: str) -> None:
     editor = make_editor(key=key)
     two_edits(editor)
-    prompt = inputs_of(editor, *MIXED)
-    lengths = prompt["attention_mask"].sum(1).tolist()
-    seen = []
-    for target in ("ab", "zzzzzz", "?? who painted"):
-        ids = editor._loaded.prompter.answer_ids(target, 2)
-        tail = torch.tensor([ids] * 4)
-        inputs = dict(prompt)
-        inputs["input_ids"] = torch.cat([prompt["input_ids"], tail], 1)
-        inputs["attention_mask"] = torch.cat([prompt["attention_mask"], torch.ones_like(tail)], 1)
-        with torch.no_grad(), editor, editor._method.tracing() as trace:
-            if how == "labels":
-                labels = inputs["input_ids"].clone()
-                labels[:, : prompt["input_ids"].shape[1]] = -100
-                editor.model(**inputs, labels=labels)
-            else:
-                editor.forward(inputs, prompt_lengths=lengths)
-        seen.append((trace.rows, trace.stacked_keys()))
-    with torch.no_grad(), editor, editor._method.tracing() as trace:
-        editor.model(**prompt)
-    for rows, keys in seen:
-        assert [r.fired for r in rows] == [r.fired for r in trace.rows]
-        torch.testing.assert_close(keys, trace.stacked_keys(), rtol=1e-4, atol=1e-4)
+    assert_the_target_never_routes(editor, how)
 
 
 def test_labels_without_a_prompt_are_refused(make_editor: Any) -> None:

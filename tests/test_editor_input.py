@@ -22,6 +22,7 @@ from balancedit.errors import (
     StoreMismatchError,
     UnsupportedModelError,
 )
+from balancedit.models import loading
 
 PICTURE = tiny.picture(1)
 
@@ -117,8 +118,14 @@ def test_a_wrong_layer_names_near_ones() -> None:
         Editor.load(model, processor=processor, layer="model.language_model.layers.2.mlp.up")
     with pytest.raises(LayerError, match="not a linear layer"):
         Editor.load(model, processor=processor, layer="model.language_model.layers.2.mlp")
+
+
+def test_an_architecture_outside_the_table_needs_a_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "ARCHITECTURES", {})
+    model, processor = tiny.llava()
     with pytest.raises(LayerError, match=r"likely ones: .*layers\.2\.mlp\.gate_proj"):
         Editor.load(model, processor=processor)
+    assert Editor.load(model, processor=processor, layer=tiny.LLAVA_LAYER).layer == tiny.LLAVA_LAYER
 
 
 def test_unknown_models_methods_presets_and_options() -> None:

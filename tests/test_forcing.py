@@ -22,7 +22,7 @@ def test_a_batch_gives_what_plain_passes_give(make_editor: Any) -> None:
     forced = editor.force(images, QUESTIONS, ANSWERS, candidates=3)
     for image, question, answer, found in zip(images, QUESTIONS, ANSWERS, forced, strict=True):
         ids = editor._loaded.prompter.answer_ids(answer, editor._loaded.eos)[:-1]
-        inputs = with_answer(editor.inputs([image], [question]), ids)
+        inputs = with_answer(editor.model, editor.inputs([image], [question]), ids)
         with torch.no_grad():
             logits = editor.model(**inputs).logits[0, -len(ids) - 1 : -1]
         assert found.ids == tuple(ids)

@@ -75,7 +75,7 @@ def test_the_loop_runs_what_comes_before_once(make_editor: Any) -> None:
     embedded = calls(stack[0].self_attn)
     with loaded.prefix.held(), torch.no_grad():
         for _ in range(3):
-            loaded.model(**with_answer(inputs, answer), use_cache=False)
+            loaded.model(**with_answer(loaded.model, inputs, answer), use_cache=False)
     assert len(embedded) == 1
 
 

@@ -21,6 +21,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from balancedit.errors import RoutingError
+from balancedit.models.weights import float_bias, float_weight, running_device, weight_shape
 from balancedit.routing import Router
 
 
@@ -48,8 +49,7 @@ class FullWeight:
 
     def shape(self, layer: nn.Module) -> tuple[int, ...]:
         """(O, D)."""
-        weight: torch.Tensor = layer.weight  # type: ignore[assignment]
-        return tuple(weight.shape)
+        return weight_shape(layer)
 
     def __call__(
         self,
@@ -60,8 +60,7 @@ class FullWeight:
         rows: torch.Tensor,
     ) -> torch.Tensor:
         """See `Transformation`; in float32, whatever the model's type."""
-        bias: torch.Tensor | None = layer.bias  # type: ignore[assignment]
-        return F.linear(x.float(), tensor, None if bias is None else bias.float())
+        return F.linear(x.float(), tensor, float_bias(layer))
 
 
 class EditedLayer:
@@ -82,15 +81,13 @@ class EditedLayer:
 
     @property
     def base_weight(self) -> torch.Tensor:
-        """(O, D) the untouched layer's weight, as float32 copy."""
-        weight: torch.Tensor = self.layer.weight  # type: ignore[assignment]
-        return weight.detach().to(torch.float32, copy=True)
+        """(O, D) the untouched layer's weight, as float32 copy; dequantised where it is packed."""
+        return float_weight(self.layer)
 
     @property
     def device(self) -> torch.device:
-        """Where the layer is, and the tensors beside it."""
-        weight: torch.Tensor = self.layer.weight  # type: ignore[assignment]
-        return weight.device
+        """Where the layer runs, and the tensors beside it."""
+        return running_device(self.layer)
 
     @property
     def tensor_shape(self) -> tuple[int, ...]:
@@ -136,7 +133,7 @@ class EditedLayer:
 
     def _output(self, layer: nn.Module, args: tuple[Any, ...], y: torch.Tensor) -> torch.Tensor:
         """Forward hook. args[0]: (B, T, D) or (B·T, D) input, y: the layer's own output."""
-        x: torch.Tensor = args[0]
+        x: torch.Tensor = args[0].to(y.device)  # accelerate moves inputs behind our hook
         if self._trained is not None:
             xs, ys = x.reshape(1, -1, x.shape[-1]), y.reshape(1, -1, y.shape[-1])
             at = torch.zeros(1, dtype=torch.long, device=y.device)

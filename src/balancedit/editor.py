@@ -66,6 +66,7 @@ class Editor:
         layer: str | None = None,
         processor: Any = None,
         prompt: str | None = None,
+        system: str | None = None,
         device: str | torch.device | None = None,
         dtype: torch.dtype | str | None = None,
         **options: Any,
@@ -76,15 +77,22 @@ class Editor:
         (give its `processor` too). edits: directory of the edit store; made when missing, None
         keeps edits in memory. method: "balancedit", "ft", "grace", "ike" or "mend"
         (docs/methods.md). layer: dotted path of the linear layer to edit. prompt: format string for
-        a model without chat template. options: single settings of the method, such as
-        ``key="mean"`` or ``alpha=0.1`` (`balancedit.methods.balancedit.BalancEditConfig`, and
-        its like of the other methods).
+        a model without chat template. system: a system message for the chat template. device:
+        "auto" spreads the model over all devices. options: single settings of the method, such as
+        ``key="mean"`` or ``alpha=0.1`` (`balancedit.methods.balancedit.BalancEditConfig`, and its
+        like of the other methods).
 
         Raises `ModelLoadError`, `LayerError`, `InputError`, `StoreError`, `StoreMismatchError`.
         """
         configure(method, preset, options)  # wrong settings are said before the model loads
         loaded = load_model(
-            model, processor=processor, layer=layer, prompt=prompt, device=device, dtype=dtype
+            model,
+            processor=processor,
+            layer=layer,
+            prompt=prompt,
+            system=system,
+            device=device,
+            dtype=dtype,
         )
         return cls.on(loaded, edits=edits, method=method, preset=preset, **options)
 

@@ -58,7 +58,7 @@ def _force_batch(
     inputs = loaded.to_device(loaded.prompter.inputs([i for i, _ in asked], [q for _, q in asked]))
     lengths = inputs["attention_mask"].sum(1)
     with method.prompt_lengths(lengths):
-        logits = answer_logits(loaded.model, with_answers(inputs, answers), answers)
+        logits = answer_logits(loaded.model, with_answers(loaded.model, inputs, answers), answers)
     kept = [x.topk(min(candidates, x.shape[-1])).indices.tolist() for x in logits]
     return [
         ForcedAnswer(tuple(ids), tuple(tuple(position) for position in top))

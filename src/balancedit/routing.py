@@ -33,6 +33,7 @@ from balancedit.calls import (
 )
 from balancedit.errors import RoutingError
 from balancedit.keys import Pool
+from balancedit.models.support import check_not_compiled
 
 _IN_PIECES = (
     "the prompt arrives in pieces (a chunked prefill, or a continued conversation); edits are "
@@ -138,6 +139,7 @@ class Router:
         pool: Pool,
         decide: Callable[[torch.Tensor], Sequence[Decision]] | None,
     ) -> None:
+        self._path = tuple(path)
         self._observed = [m for m in path if takes_mask(m)]
         if not self._observed:
             raise RoutingError(
@@ -160,7 +162,9 @@ class Router:
     # -- attaching ---------------------------------------------------------------------------
 
     def attach(self) -> None:
-        """Start watching. Only our own hooks are ever removed by `detach`."""
+        """Start watching. Only our own hooks are ever removed by `detach`. Raises
+        `UnsupportedModelError` for a model that was compiled meanwhile."""
+        check_not_compiled([*self._path, self._key_layer])
         for module in self._observed:
             before = module.register_forward_pre_hook(self._enter, with_kwargs=True)
             after = module.register_forward_hook(self._leave, always_call=True)
@@ -188,6 +192,7 @@ class Router:
         def generate(*args: Any, **kwargs: Any) -> Any:
             if self.decide is not None and chunked_prefill(module, kwargs):
                 raise RoutingError(_IN_PIECES)
+            kwargs.setdefault("disable_compile", True)  # compiled steps may pass hooks over
             with self._generating():
                 return inner(*args, **kwargs)
 

@@ -15,10 +15,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from transformers.utils import ModelOutput
 
 from balancedit.adapter import EditedLayer
 from balancedit.errors import EditFailedError
@@ -34,35 +36,33 @@ class Trained:
 
 
 def with_answer(
-    inputs: Mapping[str, torch.Tensor], answer: Sequence[int]
+    model: nn.Module, inputs: Mapping[str, torch.Tensor], answer: Sequence[int]
 ) -> dict[str, torch.Tensor]:
-    """Append one answer's token ids to a batch of one prompt; see `with_answers`."""
-    return with_answers(inputs, [answer])
+    """Append one answer's token ids to every prompt; see `with_answers`."""
+    return with_answers(model, inputs, [answer] * len(inputs["input_ids"]))
 
 
 def with_answers(
-    inputs: Mapping[str, torch.Tensor], answers: Sequence[Sequence[int]]
+    model: nn.Module, inputs: Mapping[str, torch.Tensor], answers: Sequence[Sequence[int]]
 ) -> dict[str, torch.Tensor]:
-    """Append an answer's token ids to each of B prompts, shorter ones padded behind.
+    """Append an answer's token ids to each of B prompts, shorter ones padded behind with masked
+    zeros.
 
-    Every per-token input (the ids, the mask, token types …: what has the ids' shape (B, T)) grows
-    by A; the mask by ones where an answer has tokens, the ids by the answer, the rest by zeros.
+    The mask and token types grow by A as the model's own `generate` grows them: some models attend
+    both ways over a prompt and mark by its type where the answer begins.
     """
     ids = inputs["input_ids"]
-    tail = torch.zeros(len(answers), max(map(len, answers)), dtype=ids.dtype)
-    mask = torch.zeros_like(tail)
+    longest = max(len(answer) for answer in answers)
+    padded = [[*answer, *[0] * (longest - len(answer))] for answer in answers]
+    tail = torch.tensor(padded, device=ids.device, dtype=ids.dtype)
+    grow: Any = model._update_model_kwargs_for_generation
+    grown = dict(inputs)
+    for _ in range(longest):
+        grown = grow(ModelOutput(), grown, is_encoder_decoder=False)
+    mask = grown["attention_mask"].clone()
     for row, answer in enumerate(answers):
-        tail[row, : len(answer)] = torch.tensor(list(answer), dtype=ids.dtype)
-        mask[row, : len(answer)] = 1
-    grown: dict[str, torch.Tensor] = {}
-    for name, value in inputs.items():
-        if isinstance(value, torch.Tensor) and value.shape == ids.shape:
-            fill = {"input_ids": tail, "attention_mask": mask}
-            extra = fill.get(name, torch.zeros_like(tail)).to(value)
-            grown[name] = torch.cat([value, extra], dim=1)
-        else:
-            grown[name] = value
-    return grown
+        mask[row, mask.shape[1] - longest + len(answer) :] = 0
+    return grown | {"input_ids": torch.cat([ids, tail], dim=1), "attention_mask": mask}
 
 
 def answer_logits(
@@ -107,7 +107,7 @@ def finetune(
     inputs: one prompt's processor output, every tensor with a leading dimension of 1. Raises
     `EditFailedError` when the loss is not a number.
     """
-    full = with_answer(inputs, answer)
+    full = with_answer(model, inputs, answer)
     tensor = start.detach().clone().requires_grad_(True)
     optimiser = torch.optim.Adam([tensor], lr=lr, eps=eps)
     losses = []

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import tiny
+from balancedit.models import loading
 from balancedit.models.table import BUNDLED
 
 QUESTION = "what is this?"
@@ -80,7 +81,8 @@ def test_unknown_layer_names_the_nearest(run, on_tiny) -> None:
     assert not Path("edits").exists()
 
 
-def test_a_model_without_a_known_layer_says_which_are_likely(run, tiny_model) -> None:
+def test_a_model_without_a_known_layer_says_which_are_likely(run, tiny_model, monkeypatch) -> None:
+    monkeypatch.setattr(loading, "ARCHITECTURES", {})
     ran = run("ask", "a.png", QUESTION, "--model", tiny_model)
     assert ran.code == 1
     assert tiny.LLAVA_LAYER in ran.error

@@ -19,7 +19,7 @@ MakeEditor = Callable[..., Editor]
 #: value there reaches every token of the answer.
 SETTINGS: dict[str, dict[str, Any]] = {
     "ft": {"lr": 0.05},
-    "grace": {"epsilon": 0.5},
+    "grace": {"epsilon": 0.4},
     "ike": {},
     "mend": {},
 }

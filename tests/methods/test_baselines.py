@@ -11,19 +11,19 @@ import torch
 
 from balancedit import Editor
 from balancedit.errors import InputError, StoreMismatchError
-from test_contract import (
+from contract import (
     FAR,
     MIXED,
     OTHER,
     QUESTION,
     A,
     B,
-    _right_padded,
     assert_changes_only_inside,
     assert_saved_edits_give_the_same,
     given_back,
     inputs_of,
     logits_of,
+    right_padded,
 )
 
 
@@ -98,7 +98,7 @@ def test_left_padding_equals_right_padding(editing: Any) -> None:
     two_edits(editor)
     left = inputs_of(editor, [A, FAR], [QUESTION, OTHER])
     ends, routes = [], []
-    for inputs in (left, _right_padded(left)):
+    for inputs in (left, right_padded(left)):
         mask = inputs["attention_mask"]
         extra = {}
         if "position_ids" in editor.model.forward.__code__.co_varnames:

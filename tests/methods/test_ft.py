@@ -9,7 +9,7 @@ import torch
 from test_sequence import OTHER, B, C, logits
 
 from balancedit.methods.ft import PRESETS
-from test_contract import QUESTION, A
+from contract import QUESTION, A
 
 
 def test_an_edit_is_learned(make: Any) -> None:

@@ -16,7 +16,7 @@ from balancedit.methods.grace import (
     Ruling,
     rule,
 )
-from test_contract import MIXED, QUESTION, A, B, inputs_of, logits_of
+from contract import MIXED, QUESTION, A, B, inputs_of, logits_of
 
 
 def at(x: float) -> torch.Tensor:
@@ -151,11 +151,11 @@ def test_an_edit_answers_its_own_prompt_and_nothing_else(make: Any, where: str) 
 def test_the_record_and_the_explanation(make: Any) -> None:
     editor = make("grace")
     edit = editor.edit(A, QUESTION, "ab")
-    assert (edit.method, edit.radius, edit.steps) == ("grace", 0.5, 100)
+    assert (edit.method, edit.radius, edit.steps) == ("grace", 0.4, 100)
     explanation = editor.explain(A, QUESTION)
     assert explanation.neighbours[0].edit.id == edit.id
     assert explanation.neighbours[0].inside
-    assert "inside its radius 0.5" in explanation.reason
+    assert "inside its radius 0.4" in explanation.reason
 
 
 def test_undo_gives_the_others_the_radii_they_would_have_had(make: Any, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from balancedit.methods.mend_network import (
     save_network,
 )
 from balancedit.training import answer_loss, with_answer
-from test_contract import QUESTION, A
+from contract import QUESTION, A
 
 
 def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -121,7 +121,7 @@ def test_tokens_add_up_to_the_gradient_of_the_weight(make: Any) -> None:
     answer = loaded.prompter.answer_ids("ab", loaded.eos)
     inputs = loaded.prompter.inputs([A], [QUESTION])
     found = gradients(editor.model, layer, inputs, answer)
-    loss = answer_loss(editor.model, with_answer(inputs, answer), answer)
+    loss = answer_loss(editor.model, with_answer(editor.model, inputs, answer), answer)
     (expected,) = torch.autograd.grad(loss, layer.weight)
     torch.testing.assert_close(found.delta.T @ found.u, expected, rtol=1e-4, atol=1e-6)
     assert found.loss == pytest.approx(loss.item())

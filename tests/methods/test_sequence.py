@@ -12,7 +12,7 @@ import torch
 import tiny
 from balancedit.methods.ft import FT
 from balancedit.methods.mend import Mend
-from test_contract import MIXED, OTHER, QUESTION, A, B, logits_of
+from contract import MIXED, OTHER, QUESTION, A, B, logits_of
 
 C = tiny.picture(4)
 

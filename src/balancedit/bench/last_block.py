@@ -215,7 +215,7 @@ def _under(layer: EditedLayer, weight: torch.Tensor | None) -> AbstractContextMa
 def _inputs(loaded: LoadedModel, rows: Sequence[Scored]) -> dict[str, torch.Tensor]:
     """Prompts and answers together, on the model's device."""
     prompts = loaded.prompter.inputs([r.image for r in rows], [r.question for r in rows])
-    return with_answers(loaded.to_device(prompts), [r.answer for r in rows])
+    return with_answers(loaded.model, loaded.to_device(prompts), [r.answer for r in rows])
 
 
 def _run(loaded: LoadedModel, rows: Sequence[Scored]) -> None:

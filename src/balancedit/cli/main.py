@@ -15,13 +15,12 @@ from typing import Annotated, Any, TextIO
 import typer
 
 import balancedit
-from balancedit.cli import bench, data, output
+from balancedit.cli import bench, data, models, output
 from balancedit.cli.ask import ask
 from balancedit.cli.demo.command import demo
 from balancedit.cli.edit import edit
 from balancedit.cli.explain import explain
 from balancedit.cli.list_ import list_
-from balancedit.cli.models import models
 from balancedit.cli.plot import plot
 from balancedit.cli.revert import revert
 from balancedit.cli.show import show
@@ -47,9 +46,9 @@ for _command, _name in (
     (list_, "list"),
     (show, "show"),
     (revert, "revert"),
-    (models, "models"),
 ):
     app.command(_name)(_command)
+app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 bench.app.command("plot")(plot)
 app.add_typer(bench.app, name="bench")

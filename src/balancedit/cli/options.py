@@ -63,7 +63,7 @@ class ModelOptions:
         str | None,
         typer.Option(
             metavar="PATH",
-            help="Dotted path of the linear layer to edit; the bundled models know theirs.",
+            help="Dotted path of the linear layer to edit; see `balancedit models` for known ones.",
             rich_help_panel=_MODEL,
         ),
     ] = None
@@ -87,7 +87,8 @@ class ModelOptions:
         str,
         typer.Option(
             metavar="NAME",
-            help="The method's settings: recommended, or paper.",
+            help="The method's settings: recommended or paper, for balancedit also "
+            "paper/blip2-opt and paper/minigpt4.",
             rich_help_panel=_MODEL,
         ),
     ] = "recommended"
@@ -101,7 +102,11 @@ class ModelOptions:
     ] = None
     device: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="cpu, cuda, cuda:1, mps …", rich_help_panel=_MODEL),
+        typer.Option(
+            metavar="NAME",
+            help="cpu, cuda, cuda:1, mps …, or auto: all devices together.",
+            rich_help_panel=_MODEL,
+        ),
     ] = None
     dtype: Annotated[
         str | None,

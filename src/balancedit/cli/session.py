@@ -6,7 +6,7 @@ import os
 import warnings
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from balancedit.cli import output
 from balancedit.cli.options import DEFAULT_EDITS, ModelOptions
@@ -52,6 +52,7 @@ def load_editor(options: ModelOptions, edits: Path | None, *, debug: bool) -> Ed
         from balancedit.editor import Editor
 
         _check_device(options.device)
+        own: dict[str, Any] = {"network": options.network} if options.network is not None else {}
         editor = Editor.load(
             options.model,
             edits=edits,
@@ -61,7 +62,7 @@ def load_editor(options: ModelOptions, edits: Path | None, *, debug: bool) -> Ed
             prompt=options.prompt,
             device=options.device,
             dtype=options.dtype,
-            **({"network": options.network} if options.network is not None else {}),
+            **own,
         )
     for damaged in editor.damaged:
         output.note("warning", f"edit {damaged.id} is left out: {damaged.reason}")
@@ -110,7 +111,7 @@ def _silence() -> None:
 
 def _check_device(name: str | None) -> None:
     """Raise `InputError` for a device that torch does not know or this machine lacks."""
-    if name is None:
+    if name is None or name == "auto":
         return
     import torch
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -63,11 +63,16 @@ class BalancEditConfig:
         check_adam(self.steps, self.lr, self.eps)
 
 
+_PAPER = BalancEditConfig(key="mean", alpha=0.2, degenerate="keep")
+
 #: Named settings. "paper" keeps the paper's key, distance, α and steps; the step size is the
-#: model's (docs/concepts.md, "Step size").
+#: model's (docs/concepts.md, "Step size"). "paper/…" are the values of the authors' code for one
+#: backbone, step size included; the layer is the one the table of architectures names for it.
 PRESETS: dict[str, BalancEditConfig] = {
     "recommended": BalancEditConfig(),
-    "paper": BalancEditConfig(key="mean", alpha=0.2, degenerate="keep"),
+    "paper": _PAPER,
+    "paper/blip2-opt": replace(_PAPER, alpha=0.05, lr=1e-4),
+    "paper/minigpt4": replace(_PAPER, alpha=0.2, lr=1e-4),
 }
 
 

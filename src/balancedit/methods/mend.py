@@ -73,7 +73,7 @@ def gradients(
     with frozen(model), torch.enable_grad():
         handle = layer.register_forward_hook(watch)
         try:
-            loss = answer_loss(model, with_answer(inputs, answer), answer)
+            loss = answer_loss(model, with_answer(model, inputs, answer), answer)
         finally:
             handle.remove()
         (delta,) = torch.autograd.grad(loss, seen["y"])
@@ -117,7 +117,7 @@ class Mend(WeightSequence):
             with torch.no_grad():
                 weight = weight + self._network(found.u, found.delta)
                 with self._layer.training(weight):
-                    loss = answer_loss(model, with_answer(inputs, answer), answer).item()
+                    loss = answer_loss(model, with_answer(model, inputs, answer), answer).item()
         if not math.isfinite(loss):
             raise EditFailedError(f"the loss became {loss} with the update; the network diverged")
         return weight.cpu(), 1, loss

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from torch import nn
 
@@ -28,6 +29,24 @@ def resolve_layer(model: nn.Module, path: str) -> nn.Module:
             f"edited{near}"
         )
     return layer
+
+
+def edited_path(model: nn.Module, path: str) -> str:
+    """Where the layer that `path` names is in a model that may be wrapped in an adapter.
+
+    PEFT puts its own modules around a model, so paths of the plain model lead there too; and around
+    a linear layer: the layer inside is edited, and what the adapter adds stays beside the edit.
+    """
+    unwrap: Any = getattr(model, "get_base_model", None)
+    inner = unwrap() if callable(unwrap) else model
+    prefix = next(name for name, module in model.named_modules() if module is inner)
+    if prefix and not path.startswith(f"{prefix}."):
+        path = f"{prefix}.{path}"
+    try:
+        layer = model.get_submodule(path)
+    except AttributeError:
+        return path
+    return f"{path}.base_layer" if callable(getattr(layer, "get_base_layer", None)) else path
 
 
 def ancestors(model: nn.Module, path: str) -> list[nn.Module]:

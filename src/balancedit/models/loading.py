@@ -11,13 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import align_module_device
 from torch import nn
 
-from balancedit.errors import LayerError, ModelLoadError, UnsupportedModelError, nearest_names
-from balancedit.models.layers import edit_candidates, resolve_layer
-from balancedit.models.prompting import Prompter
+from balancedit.errors import LayerError, ModelLoadError, nearest_names
+from balancedit.models import minigpt4, pocket
+from balancedit.models.architectures import ARCHITECTURES, Architecture
+from balancedit.models.layers import edit_candidates, edited_path, linear_layers, resolve_layer
+from balancedit.models.processors import load_processor
+from balancedit.models.prompting import Prompter, has_chat_template
 from balancedit.models.rephraser import Rephraser, backbone_rephraser
+from balancedit.models.support import check_config, check_model, check_takes_pictures
 from balancedit.models.table import BUNDLED
+from balancedit.models.weights import running_device
 from balancedit.replay import Prefix
 from balancedit.vision import EncodedPictures, picture_encoders
 
@@ -53,13 +59,16 @@ class LoadedModel:
 
     @property
     def device(self) -> torch.device:
-        """Where inputs go."""
-        return next(self.model.parameters()).device
+        """Where inputs go; parts of the model may be elsewhere."""
+        model: Any = self.model
+        return running_device(model.get_input_embeddings())
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of the model's weights, and of pixel values."""
-        return next(self.model.parameters()).dtype
+        """The type of pixel values: that of the word embeddings, which quantisation leaves alone
+        and models with a part kept in float32 hold in their own type."""
+        model: Any = self.model
+        return model.get_input_embeddings().weight.dtype
 
     def to_device(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Inputs where the model is; pixel values and the like in its type."""
@@ -90,14 +99,20 @@ class LoadedModel:
         return int(length) if length else None
 
     def fingerprint(self) -> str:
-        """SHA-256 of the configuration and of the edited layer's weights: what edits depend on."""
+        """SHA-256 of the configuration, adapters' included, and of the edited layer's weights: what
+        edits depend on."""
         config: Any = self.model.config
         kept = {k: v for k, v in config.to_dict().items() if k not in _VOLATILE}
+        adapters = getattr(self.model, "peft_config", None)
+        if adapters:
+            kept["adapters"] = {name: adapters[name].to_dict() for name in sorted(adapters)}
         digest = hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode())
         layer = resolve_layer(self.model, self.layer)
-        for name, value in sorted(layer.state_dict().items()):
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        with align_module_device(layer):
+            for name, value in sorted(layer.state_dict().items()):
+                digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+                flat = value.detach().cpu().contiguous().reshape(-1)
+                digest.update(flat.view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
 
@@ -115,100 +130,135 @@ def load_model(
     processor: Any = None,
     layer: str | None = None,
     prompt: str | None = None,
+    system: str | None = None,
     device: str | torch.device | None = None,
     dtype: torch.dtype | str | None = None,
 ) -> LoadedModel:
     """Load a bundled model ("pocket"), a hub name, a local directory, or wrap a loaded model.
 
     layer: dotted path of the linear layer to edit; needed where no table names one. prompt: format
-    string for models without a chat template. Raises `ModelLoadError`, `UnsupportedModelError` or
-    `LayerError`, each naming the remedy.
+    string for models without a chat template. system: a system message, for a chat template that
+    takes one. device: "auto" spreads a model over all devices. Raises `ModelLoadError`,
+    `UnsupportedModelError` or `LayerError`, each naming the remedy.
     """
-    lr: float = DEFAULT_LR
+    lr: float | None = None
     rephraser: Rephraser | None = None
     network: Path | None = None
     if isinstance(model, str) and model in BUNDLED:
         bundled = BUNDLED[model]
-        loaded, processor = bundled.load(_dtype(dtype) or torch.float32, str(device or "cpu"))
+        loaded, processor = bundled.load(_dtype(dtype) or torch.float32, _one_device(device))
         name, layer, lr = model, layer or bundled.layer, bundled.edit_lr
         rephraser = bundled.rephraser()
         network = bundled.mend_network if layer == bundled.layer else None
     elif isinstance(model, nn.Module):
-        loaded = model
-        _check_supported(model, type(model).__name__)
+        check_model(model, type(model).__name__)
+        loaded = model if device is None else _moved(model, device)
         name = str(getattr(model.config, "_name_or_path", "") or type(model).__name__)
         if processor is None:
-            processor = _processor(name)
-        if device is not None:
-            loaded = loaded.to(device)
+            processor = load_processor(name)
     else:
         name = str(model)
         loaded = _from_pretrained(name, device, _dtype(dtype))
-        processor = processor if processor is not None else _processor(name)
-    _check_supported(loaded, name)
-    prompter = Prompter(processor, template=prompt)
-    layer = layer or _default_layer(loaded, name)
+        check_model(loaded, name)
+        processor = processor if processor is not None else load_processor(name)
+    known = ARCHITECTURES.get(loaded.config.model_type)
+    layer = edited_path(loaded, layer or _default_layer(loaded, name, known))
     resolve_layer(loaded, layer)
     loaded.eval()
+    prompter = _prompter(processor, known, prompt, system)
     if rephraser is None:
         rephraser = backbone_rephraser(loaded, prompter)
+    if lr is None:
+        lr = known.edit_lr if known is not None and known.edit_lr is not None else DEFAULT_LR
     return LoadedModel(name, loaded, prompter, layer, lr, rephraser, network)
 
 
-def _from_pretrained(name: str, device: Any, dtype: torch.dtype | None) -> nn.Module:
-    from transformers import AutoModelForImageTextToText
+def _prompter(
+    processor: Any, known: Architecture | None, prompt: str | None, system: str | None
+) -> Prompter:
+    """Prompts as the caller words them, else as the chat template does, else as the table."""
+    if known is None:
+        return Prompter(processor, template=prompt, system=system)
+    if prompt is None and not has_chat_template(processor):
+        prompt = known.prompt
+    spaced = prompt is not None and prompt[-1:].isspace()
+    return Prompter(
+        processor,
+        template=prompt,
+        system=system,
+        answer_prefix="" if spaced else known.answer_prefix,
+        answer_end=known.answer_end,
+        needs_image=known.needs_image,
+    )
+
+
+def _from_pretrained(name: str, device: Any, dtype: torch.dtype | None) -> Any:
+    from transformers import AutoConfig, AutoModelForImageTextToText
 
     if not Path(name).is_dir() and not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         raise ModelLoadError(
             f"no model '{name}'{nearest_names(name, BUNDLED)}; give one of those, a directory, or "
             "a hub name such as org/model"
         )
+    pocket.register()
+    minigpt4.register()
+    spread = {"device_map": "auto"} if str(device) == "auto" else {}
     try:
-        model: nn.Module = AutoModelForImageTextToText.from_pretrained(name, dtype=dtype or "auto")
+        config = AutoConfig.from_pretrained(name)
+        check_config(config, name)
+        check_takes_pictures(config, name)
+        model = AutoModelForImageTextToText.from_pretrained(name, dtype=dtype or "auto", **spread)
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelLoadError(
             f"cannot load '{name}': {first} (check the name, or download it and give its directory)"
         ) from error
-    return model.to(device) if device is not None else model
+    return model if device is None or spread else _moved(model, device)
 
 
-def _processor(name: str) -> Any:
-    from transformers import AutoProcessor
-
+def _moved(model: nn.Module, device: str | torch.device) -> nn.Module:
+    """The model on one device. Raises `ModelLoadError` for one that cannot be moved."""
     try:
-        return AutoProcessor.from_pretrained(name)
-    except (OSError, ValueError, ImportError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return model.to(_one_device(device))
+    except torch.OutOfMemoryError:
+        raise
+    except (ValueError, RuntimeError, NotImplementedError) as error:
         raise ModelLoadError(
-            f"cannot load a processor for '{name}': {first}; pass processor="
+            f"this {type(model).__name__} cannot be moved to '{device}' ({error}); leave device "
+            "out for a model that is quantised or spread over devices"
         ) from error
 
 
-def _check_supported(model: nn.Module, name: str) -> None:
-    config = getattr(model, "config", None)
-    if config is None or not callable(getattr(model, "generate", None)):
-        raise UnsupportedModelError(
-            f"'{name}' is a {type(model).__name__}, not a transformers model that generates text"
-        )
-    if getattr(config, "is_encoder_decoder", False):
-        raise UnsupportedModelError(
-            f"'{name}' ({type(model).__name__}) is an encoder-decoder model; editing needs one "
-            "whose prompt and answer run through one decoder"
-        )
+def _one_device(device: str | torch.device | None) -> str:
+    """A single device; "auto" is the first GPU where there is one."""
+    if str(device or "cpu") != "auto":
+        return str(device or "cpu")
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _default_layer(model: nn.Module, name: str) -> str:
+def _default_layer(model: nn.Module, name: str, known: Architecture | None) -> str:
+    """The layer the table names. Raises `LayerError`, naming candidates, where it names none."""
+    if known is not None:
+        ending = f".{known.blocks}"
+        for path, blocks in model.named_modules():
+            if path == known.blocks or path.endswith(ending):
+                around = path.removesuffix(known.blocks)
+                layer = around + known.layer_path(len(blocks))
+                if edited_path(model, layer) in linear_layers(model):
+                    return layer
     candidates = edit_candidates(model)
     hint = f"; likely ones: {', '.join(candidates[:4])}" if candidates else ""
     raise LayerError(f"no edit layer is known for '{name}'; name one with layer={hint}")
 
 
-def _dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
-    if dtype is None or isinstance(dtype, torch.dtype):
-        return dtype
+def dtype_named(name: str) -> torch.dtype:
+    """The type of a name such as "bfloat16" or "bf16". Raises `ModelLoadError`."""
     names = {"float32": "float32", "fp32": "float32", "bfloat16": "bfloat16", "bf16": "bfloat16"}
     names |= {"float16": "float16", "fp16": "float16"}
-    if dtype not in names:
-        raise ModelLoadError(f"unknown dtype '{dtype}'{nearest_names(dtype, names)}")
-    return getattr(torch, names[dtype])
+    if name not in names:
+        raise ModelLoadError(f"unknown dtype '{name}'{nearest_names(name, names)}")
+    return getattr(torch, names[name])
+
+
+def _dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
+    return dtype_named(dtype) if isinstance(dtype, str) else dtype

@@ -16,6 +16,8 @@ from PIL import Image
 
 from balancedit.errors import InputError, ModelLoadError
 
+_MARKED = "the question holds '{}', which marks parts of this model's prompt; word it differently"
+
 
 class Prompter:
     """Prompts for one model.
@@ -23,7 +25,9 @@ class Prompter:
     processor: a transformers processor with an image processor and a tokenizer.
     template: a format string with ``{question}`` and, where an image goes, ``{image}``; None takes
     the processor's chat template. system: an optional system message (chat template only).
-    answer_prefix: what stands between the prompt and an answer, such as a space.
+    answer_prefix: what stands between the prompt and an answer, such as a space. answer_end: text
+    at which an answer is cut, where the model writes one. needs_image: whether the model takes no
+    prompt without a picture.
     """
 
     def __init__(
@@ -33,6 +37,8 @@ class Prompter:
         template: str | None = None,
         system: str | None = None,
         answer_prefix: str = "",
+        answer_end: str | None = None,
+        needs_image: bool = False,
     ) -> None:
         self.processor = processor
         self.tokenizer = getattr(processor, "tokenizer", None)
@@ -41,10 +47,7 @@ class Prompter:
                 f"{type(processor).__name__} has no image processor beside its tokenizer; pass the "
                 "model's image-text-to-text processor as processor="
             )
-        chat = getattr(processor, "chat_template", None) or getattr(
-            self.tokenizer, "chat_template", None
-        )
-        if template is None and not chat:
+        if template is None and not has_chat_template(processor):
             raise ModelLoadError(
                 f"{type(processor).__name__} has no chat template; pass prompt=, a format string "
                 "with {image} and {question}, such as '{image}Question: {question} Answer:'"
@@ -52,20 +55,29 @@ class Prompter:
         self._template = template
         self._system = system
         self._prefix = answer_prefix
+        self._end = answer_end
+        self._needs_image = needs_image
+        self._image_token = str(getattr(processor, "image_token", None) or "")
+        special = [str(t) for t in self.tokenizer.added_tokens_decoder.values() if t.special]
+        self._markers = [t for t in {*special, self._image_token} if t]
 
     def inputs(
         self, images: Sequence[Image.Image | None], questions: Sequence[str]
     ) -> dict[str, torch.Tensor]:
         """Model inputs of B prompts: ``input_ids`` and ``attention_mask`` (B, T), ``pixel_values``
-        and whatever else the processor makes. All rows have an image, or none has."""
+        and whatever else the processor makes. All rows have an image, or none has. Raises
+        `InputError` for a prompt that this model does not take."""
         with_image = images[0] is not None
         if any((i is not None) != with_image for i in images):
             raise ValueError("rows with and without an image cannot share a batch")
+        if self._needs_image and not with_image:
+            raise InputError("this model takes no question without a picture; give one")
         if self._template is None:
             batch = self._from_chat(images, questions)
         else:
             batch = self._from_template(images, questions)
-        return {k: v for k, v in batch.items() if isinstance(v, torch.Tensor)}
+        made = {k: v for k, v in batch.items() if isinstance(v, torch.Tensor) and k != "labels"}
+        return _padded_left(made) | _encoders_padded_right(made)
 
     def answer_ids(self, answer: str, eos: int) -> list[int]:
         """Token ids of an answer, the end-of-sequence token included, so that generation stops."""
@@ -79,6 +91,8 @@ class Prompter:
         """(B, new tokens) -> texts, without special tokens and outer spaces."""
         assert self.tokenizer is not None
         texts = self.tokenizer.batch_decode(generated, skip_special_tokens=True)
+        if self._end is not None:
+            texts = [t.split(self._end, 1)[0] for t in texts]
         return [t.strip() for t in texts]
 
     def answers(self, out: torch.Tensor, prompt: torch.Tensor) -> list[str]:
@@ -104,29 +118,66 @@ class Prompter:
                 system = [{"type": "text", "text": self._system}]
                 messages.insert(0, {"role": "system", "content": system})
             conversations.append(messages)
-        batch: Mapping[str, Any] = self.processor.apply_chat_template(
-            conversations,
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=True,
-            return_tensors="pt",
-            sanitize_control_tokens=True,  # a question cannot write image or turn markers
-            processor_kwargs={"padding": True, "padding_side": "left"},
-        )
+        marked = self._marked(questions)
+        try:
+            batch: Mapping[str, Any] = self.processor.apply_chat_template(
+                conversations,
+                add_generation_prompt=True,
+                tokenize=True,
+                return_dict=True,
+                return_tensors="pt",
+                sanitize_control_tokens=marked is not None,
+                processor_kwargs={"padding": True, "padding_side": "left"},
+            )
+        except (NotImplementedError, ValueError) as error:  # not every tokenizer can do that
+            if marked is None:
+                raise
+            raise InputError(_MARKED.format(marked)) from error
         return batch
+
+    def _marked(self, questions: Sequence[str]) -> str | None:
+        """An image or turn marker that a question writes, where one does."""
+        return next((m for m in self._markers for q in questions if m in q), None)
 
     def _from_template(
         self, images: Sequence[Image.Image | None], questions: Sequence[str]
     ) -> Mapping[str, Any]:
         assert self._template is not None
+        marked = self._marked(questions)
+        if marked is not None:
+            raise InputError(_MARKED.format(marked))
         with_image = images[0] is not None
-        marker = getattr(self.processor, "image_token", "") if with_image else ""
-        texts = [
-            self._template.replace("{image}", str(marker or "")).replace("{question}", q)
-            for q in questions
-        ]
+        template = self._template.replace("{image}", self._image_token if with_image else "")
+        texts = [template.replace("{question}", q) for q in questions]
         pictures = {"images": list(images)} if with_image else {}
         batch: Mapping[str, Any] = self.processor(
             text=texts, **pictures, return_tensors="pt", padding=True, padding_side="left"
         )
         return batch
+
+
+def _padded_left(inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same inputs with all padding before the prompt. Some processors put image tokens in front
+    of padded text, and padding in the middle would shift the text's positions."""
+    order = inputs["attention_mask"].argsort(dim=1, stable=True)
+    return {k: v.gather(1, order) if v.shape == order.shape else v for k, v in inputs.items()}
+
+
+def _encoders_padded_right(inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The token ids and masks meant for an encoder beside the language model (a Q-Former that reads
+    the question), with their padding moved to the right: encoders count positions from the first
+    token, padding or not, so theirs must not depend on the longest row."""
+    moved = {}
+    for name, mask in inputs.items():
+        ids = name.replace("attention_mask", "input_ids")
+        if name.endswith("_attention_mask") and ids in inputs:
+            order = mask.argsort(dim=1, descending=True, stable=True)
+            moved[name] = mask.gather(1, order)
+            moved[ids] = inputs[ids].gather(1, order)
+    return moved
+
+
+def has_chat_template(processor: Any) -> bool:
+    """Whether a processor, or its tokenizer, brings a chat template."""
+    tokenizer = getattr(processor, "tokenizer", None)
+    return any(getattr(p, "chat_template", None) for p in (processor, tokenizer))

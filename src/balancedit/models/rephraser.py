@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from balancedit.errors import InputError
 from balancedit.models.prompting import Prompter
 from balancedit.text import listed
 
@@ -31,7 +32,7 @@ def backbone_rephraser(model: nn.Module, prompter: Prompter) -> Rephraser:
             inputs = prompter.inputs([None], [PROMPT.format(n=n, question=question)])
             inputs = {k: v.to(next(model.parameters()).device) for k, v in inputs.items()}
             out = generator.generate(**inputs, do_sample=False, max_new_tokens=40 * n)
-        except (ValueError, RuntimeError, TypeError, KeyError, AttributeError):
+        except (InputError, ValueError, RuntimeError, TypeError, KeyError, AttributeError):
             return []  # some models take no prompt without a picture; the rules stand in
         return listed(prompter.answers(out, inputs["input_ids"])[0])
 

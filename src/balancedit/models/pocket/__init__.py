@@ -54,7 +54,7 @@ def load(
     from balancedit.models.pocket import convert
     from balancedit.models.pocket.modeling import PocketForConditionalGeneration
     from balancedit.models.pocket.processing import PocketProcessor
-    from balancedit.models.pocket.sources import quiet
+    from balancedit.models.quiet import quiet
 
     register()
     folder = convert.ensure(adapter) / convert.MODEL

@@ -28,6 +28,7 @@ from balancedit.models.pocket.processing import (
     PocketImageProcessor,
     PocketProcessor,
 )
+from balancedit.models.quiet import quiet
 
 FORMAT = 1  # raise when the conversion below changes
 MODEL, PLAIN = "model", "language_model"  # folders of a converted model
@@ -107,7 +108,7 @@ def build(path: Path) -> tuple[PocketForConditionalGeneration, PocketProcessor, 
 
 def _write(folder: Path, path: Path) -> None:
     model, processor, plain = build(path)
-    with sources.quiet():
+    with quiet():
         model.save_pretrained(folder / MODEL)
         processor.save_pretrained(folder / MODEL)
         plain.save_pretrained(folder / PLAIN)

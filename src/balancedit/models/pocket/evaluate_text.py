@@ -25,7 +25,7 @@ from balancedit.models.pocket import artwork, convert, scenes
 from balancedit.models.pocket.evaluate import SEED, Asker
 from balancedit.models.pocket.plain_texts import REPLY, USER
 from balancedit.models.pocket.questions import HELD_OUT, TRAINED, any_answer, siblings
-from balancedit.models.pocket.sources import quiet
+from balancedit.models.quiet import quiet
 
 #: Our own passages and prompts; none is in the training texts.
 PASSAGES = (

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from transformers import AutoModel, Cache, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
+from balancedit.models.placeholders import GeneratesFromPictures, embed_with_pictures
 from balancedit.models.pocket.configuration import PocketConfig
 from balancedit.models.pocket.efficientnet import PocketVisionTower
 
@@ -119,18 +120,9 @@ class PocketModel(PocketPreTrainedModel):
 
         Raises ValueError when pictures and placeholders do not match.
         """
-        at = input_ids == self.config.image_token_id
-        embeds = self.get_input_embeddings()(input_ids.masked_fill(at, 0))
-        pictures = 0 if pixel_values is None else len(pixel_values)
-        if int(at.sum()) != pictures * self.config.image_tokens:
-            raise ValueError(
-                f"{int(at.sum())} image placeholders for {pictures} pictures of "
-                f"{self.config.image_tokens} tokens each"
-            )
-        if pixel_values is None:
-            return embeds
-        features = self.get_image_features(pixel_values).to(embeds)
-        return embeds.masked_scatter(at[..., None], features)
+        features = None if pixel_values is None else self.get_image_features(pixel_values)
+        embedding = self.get_input_embeddings()
+        return embed_with_pictures(input_ids, embedding, self.config.image_token_id, features)
 
     def forward(
         self,
@@ -161,7 +153,7 @@ class PocketModel(PocketPreTrainedModel):
         )
 
 
-class PocketForConditionalGeneration(PocketPreTrainedModel, GenerationMixin):
+class PocketForConditionalGeneration(PocketPreTrainedModel, GeneratesFromPictures, GenerationMixin):
     """The pocket model with its output head, for `generate`."""
 
     _tied_weights_keys = {  # noqa: RUF012
@@ -231,30 +223,3 @@ class PocketForConditionalGeneration(PocketPreTrainedModel, GenerationMixin):
             attentions=outputs.attentions,
         )
         return result if return_dict is not False else result.to_tuple()
-
-    def _expand_inputs_for_generation(  # type: ignore[override]
-        self,
-        expand_size: int = 1,
-        is_encoder_decoder: bool = False,
-        input_ids: Tensor | None = None,
-        **model_kwargs: Any,
-    ) -> tuple[Tensor | None, dict[str, Any]]:
-        """Repeat every row for beam search, each repetition with all of its row's pictures.
-
-        transformers repeats pictures one by one, which is wrong where rows have none or several.
-        """
-        pictures = model_kwargs.pop("pixel_values", None)
-        if pictures is not None and input_ids is not None:
-            placeholders = (input_ids == self.config.image_token_id).sum(dim=1)
-            per_row = (placeholders // self.config.image_tokens).tolist()
-            pictures = torch.cat([p for p in pictures.split(per_row) for _ in range(expand_size)])
-        parent: Any = super()
-        expanded, kept = parent._expand_inputs_for_generation(
-            expand_size=expand_size,
-            is_encoder_decoder=is_encoder_decoder,
-            input_ids=input_ids,
-            **model_kwargs,
-        )
-        if pictures is not None:
-            kept["pixel_values"] = pictures
-        return expanded, kept

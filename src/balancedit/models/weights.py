@@ -1,0 +1,65 @@
+"""The weight of a linear layer as numbers, and where the layer runs, however it is stored: in any
+floating type, quantised by bitsandbytes, or offloaded by accelerate.
+
+Letters: D = the layer's input width, O = its output width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from accelerate.utils import align_module_device
+from torch import nn
+
+from balancedit.errors import LayerError
+
+_FLOATING = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+def float_weight(layer: nn.Module) -> torch.Tensor:
+    """(O, D) the layer's weight, as a float32 copy where the layer runs.
+
+    Raises `LayerError` for a weight stored in a way that is not known here.
+    """
+    with align_module_device(layer):  # brings in what is offloaded, and lets it go again
+        weight: Any = layer.weight
+        kind = type(weight).__name__
+        if kind in ("Params4bit", "Int8Params"):
+            return _dequantised(layer, weight).to(torch.float32, copy=True)
+        if tuple(weight.shape) != weight_shape(layer) or weight.dtype not in _FLOATING:
+            raise LayerError(
+                f"the weight of this {type(layer).__name__} is stored as {kind} of "
+                f"{weight.dtype}, which cannot be edited; keep this one layer out of the "
+                "quantisation (modules_to_not_convert), or load the model with bitsandbytes"
+            )
+        return weight.detach().to(torch.float32, copy=True)
+
+
+def float_bias(layer: nn.Module) -> torch.Tensor | None:
+    """(O,) the layer's bias in float32 where the layer runs; None where it has none."""
+    with align_module_device(layer):
+        bias: torch.Tensor | None = layer.bias  # type: ignore[assignment]
+        return None if bias is None else bias.detach().float()
+
+
+def weight_shape(layer: nn.Module) -> tuple[int, int]:
+    """(O, D), also where the weight is packed."""
+    return int(layer.out_features), int(layer.in_features)  # type: ignore[arg-type]
+
+
+def running_device(module: nn.Module) -> torch.device:
+    """Where a module computes: its weights' device, or where accelerate brings them."""
+    hook: Any = getattr(module, "_hf_hook", None)
+    for one in (hook, *getattr(hook, "hooks", ())):
+        device = getattr(one, "execution_device", None)
+        if device is not None:
+            return torch.device(device)
+    return next((p.device for p in module.parameters()), torch.device("cpu"))
+
+
+def _dequantised(layer: nn.Module, weight: Any) -> torch.Tensor:
+    from transformers.integrations.bitsandbytes import dequantize_bnb_weight
+
+    with torch.no_grad():
+        return dequantize_bnb_weight(weight, getattr(layer, "state", None)).detach()

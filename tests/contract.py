@@ -1,0 +1,188 @@
+"""What every editor promises, as checks that any model and method can be put through.
+
+Bit for bit where the batch has the same shape, else within the type's tolerance and always with the
+same route and answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import tiny
+from balancedit import Editor
+from balancedit.training import with_answer
+
+QUESTION = "what is this?"
+REWORDED = ["what's it?"]
+OTHER = "who painted the long wall over there, and when was that?"
+A, B, FAR = tiny.picture(1), tiny.picture(2), tiny.picture(3, side=40)
+
+
+def inputs_of(editor: Editor, images: list, questions: list[str]) -> dict[str, torch.Tensor]:
+    return editor._loaded.prompter.inputs(images, questions)
+
+
+def logits_of(editor: Editor, images: list, questions: list[str]) -> torch.Tensor:
+    """Logits of a batch as the raw model gives them right now."""
+    with torch.no_grad():
+        return editor.model(**inputs_of(editor, images, questions)).logits
+
+
+def two_edits(editor: Editor) -> tuple[str, str]:
+    """One edit of each picture, with answers the tiny model can learn."""
+    first = editor.edit(A, QUESTION, "ab", rephrasings=REWORDED)
+    second = editor.edit(B, QUESTION, "xyz", rephrasings=REWORDED)
+    assert (first.answer_after, second.answer_after) == ("ab", "xyz")
+    return first.id, second.id
+
+
+MIXED = ([A, B, FAR, A], [QUESTION, QUESTION, OTHER, REWORDED[0]])
+
+
+@contextmanager
+def given_back(editor: Editor) -> Iterator[torch.Tensor]:
+    """After the context, in which all edits made are taken back, the model is what it was: logits,
+    modules, weights, and no hook of ours. Gives the logits of `MIXED` beforehand."""
+    modules = {n: id(m) for n, m in editor.model.named_modules()}
+    state = {n: v.clone() for n, v in editor.model.state_dict().items()}
+    base = logits_of(editor, *MIXED)
+    yield base
+    with editor:
+        assert torch.equal(logits_of(editor, *MIXED), base)
+    assert {n: id(m) for n, m in editor.model.named_modules()} == modules
+    assert all(torch.equal(v, state[n]) for n, v in editor.model.state_dict().items())
+    hooks = [
+        h
+        for m in editor.model.modules()
+        for h in (*m._forward_hooks.values(), *m._forward_pre_hooks.values())
+        if "balancedit" in getattr(h, "__module__", "")
+    ]
+    assert not hooks
+
+
+def assert_changes_only_inside(editor: Editor, base: torch.Tensor) -> None:
+    """The edits held change the logits of `MIXED`, and only inside the editor's context."""
+    with editor:
+        assert not torch.equal(logits_of(editor, *MIXED), base)
+    assert torch.equal(logits_of(editor, *MIXED), base), "outside the context: the base model"
+
+
+def assert_saved_edits_give_the_same(editor: Editor, make: Any, directory: Path) -> None:
+    """The edits held give the same logits, and records, to an editor that `make` opens on a copy
+    of them in `directory`."""
+    with editor:
+        expected = logits_of(editor, *MIXED)
+    editor.save(directory)
+    loaded = make(edits=directory)
+    with loaded:
+        assert torch.equal(logits_of(loaded, *MIXED), expected)
+    assert loaded.list() == editor.list()
+
+
+def assert_a_batch_equals_its_singles(editor: Editor, edits: tuple[str, str]) -> None:
+    """Rows that fire either edit or none, together and alone: the same answers and decisions. In
+    half precision rounding depends on the batch's shape, so only what was learned is compared."""
+    together = editor.ask(*MIXED, max_new_tokens=6)
+    alone = [editor.ask(i, q, max_new_tokens=6) for i, q in zip(*MIXED, strict=True)]
+    assert [a.fired for a in together[:3]] == [*edits, None], "all three kinds of row"
+    whole = editor._loaded.dtype == torch.float32
+    for a, b in zip(together, alone, strict=True):
+        assert (a.fired, a.nearest, a.radius) == (b.fired, b.nearest, b.radius)
+        assert a.distance == pytest.approx(b.distance, rel=1e-3, abs=1e-4 if whole else 0.05)
+        assert a.text == b.text or not whole
+    assert [a.text for a in alone[:2]] == [a.text for a in together[:2]] == ["ab", "xyz"]
+
+
+def assert_cached_decoding_equals_uncached(
+    editor: Editor, edits: tuple[str, str], beams: int
+) -> None:
+    """`generate` with a cache and without gives the same tokens by the same routes."""
+    inputs = inputs_of(editor, *MIXED)
+    runs = []
+    for use_cache in (True, False):
+        with editor, editor._method.tracing() as trace:
+            out = editor.model.generate(
+                **inputs,
+                num_beams=beams,
+                do_sample=False,
+                max_new_tokens=6,
+                use_cache=use_cache,
+                suppress_tokens=[editor.model.config.image_token_id],  # random weights may say it
+            )
+        runs.append((out.tolist(), [d.fired for d in trace.rows]))
+    assert runs[0] == runs[1]
+    assert set(runs[0][1]) == {*edits, None}
+    assert len(runs[0][1]) == 4 * beams, "one decision a row, none for decode steps"
+
+
+def assert_beam_search_keeps_each_row_its_edit(editor: Editor) -> None:
+    """A beam search over a batch gives what it gives over each row alone."""
+    together = editor.ask(*MIXED, num_beams=3, max_new_tokens=6)
+    for answer, image, question in zip(together, *MIXED, strict=True):
+        single = editor.ask(image, question, num_beams=3, max_new_tokens=6)
+        assert (answer.text, answer.fired) == (single.text, single.fired)
+    assert [a.text for a in together[:2]] == ["ab", "xyz"]
+
+
+def right_padded(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same prompts with their padding moved to the right, wherever it was."""
+    real = inputs["attention_mask"] == 1
+    moved = dict(inputs)
+    for name, value in inputs.items():
+        if value.shape[:2] == real.shape:
+            rows = zip(value, real, strict=True)
+            moved[name] = torch.stack([torch.cat([row[at], row[~at]]) for row, at in rows])
+    return moved
+
+
+def assert_padding_may_stand_on_either_side(editor: Editor, edits: tuple[str, str]) -> None:
+    """Left or right padding: the same routes, the same logits behind each prompt."""
+    left = inputs_of(editor, *MIXED)
+    right = right_padded(left)
+    assert not torch.equal(left["attention_mask"], right["attention_mask"])
+    routes, ends, keys = [], [], []
+    for inputs in (left, right):
+        mask = inputs["attention_mask"]
+        with torch.no_grad(), editor, editor._method.tracing() as trace:
+            logits = editor.model(**inputs).logits
+        last = (mask * torch.arange(mask.shape[1])).argmax(1)
+        ends.append(logits[torch.arange(len(mask)), last])
+        routes.append([d.fired for d in trace.rows])
+        keys.append(trace.stacked_keys())
+    assert routes[0] == routes[1]
+    assert routes[0][:3] == [*edits, None]
+    tolerance = 1e-3 if ends[0].dtype == torch.float32 else 0.25
+    torch.testing.assert_close(keys[0], keys[1], rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(ends[0], ends[1], rtol=tolerance, atol=tolerance)
+
+
+def assert_the_target_never_routes(editor: Editor, how: str) -> None:
+    """Whatever stands behind a prompt in a teacher-forced batch, keys and routes are the prompt's.
+    how: what tells where prompts end, "labels" or "prompt_lengths"."""
+    prompt = inputs_of(editor, *MIXED)
+    lengths = prompt["attention_mask"].sum(1).tolist()
+    seen = []
+    for target in ("ab", "zzzzzz", "?? who painted"):
+        ids = editor._loaded.prompter.answer_ids(target, 2)
+        inputs = with_answer(editor.model, prompt, ids)
+        with torch.no_grad(), editor, editor._method.tracing() as trace:
+            if how == "labels":
+                labels = inputs["input_ids"].clone()
+                labels[:, : prompt["input_ids"].shape[1]] = -100
+                editor.model(**inputs, labels=labels)
+            else:
+                editor.forward(inputs, prompt_lengths=lengths)
+        seen.append((trace.rows, trace.stacked_keys()))
+    with torch.no_grad(), editor, editor._method.tracing() as trace:
+        editor.model(**prompt)
+    expected = trace.stacked_keys()
+    tolerance = 1e-4 if editor._loaded.dtype == torch.float32 else 0.25
+    for rows, keys in seen:
+        assert [r.fired for r in rows] == [r.fired for r in trace.rows]
+        torch.testing.assert_close(keys, expected, rtol=tolerance, atol=tolerance)
