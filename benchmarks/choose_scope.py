@@ -112,7 +112,7 @@ def run(
                 best = max(rows, key=lambda a: rows[a]["HM"])
                 cells = (f"{v:.1f}" for v in rows[best].values())
                 table.add_row(block, key, distance, str(best), *cells)
-    Console().print(table)
+    Console(width=200).print(table)  # wider than most terminals: scroll, or read the file
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps({"part": "edit-train", "n": n, "scope": kept}, indent=1))

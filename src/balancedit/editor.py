@@ -23,18 +23,23 @@ from torch import nn
 
 from balancedit.errors import InputError, StoreError
 from balancedit.forcing import ForcedAnswer, force_answers
-from balancedit.generation import GeneratedAnswer, generate_answers, remembering
+from balancedit.generation import (
+    GeneratedAnswer,
+    check_learnable,
+    generate_answers,
+    remembering,
+)
 from balancedit.history import resolve
-from balancedit.images import ANCHORS, Source, anchor, open_image, pixel_hash, thumbnail
+from balancedit.images import Source, open_image, pixel_hash, thumbnail
 from balancedit.methods import EditRequest, Method, configure, make_method
 from balancedit.models.loading import LoadedModel, load_model
 from balancedit.pairing import Sources, Texts, paired
 from balancedit.records import reason, with_outcome
-from balancedit.rephrasing import rephrase
+from balancedit.samples import negative_sample, positive_samples
 from balancedit.store import Binding, DamagedEdit, DiskStore, EditStore, MemoryStore
 from balancedit.store.copying import copy_store
-from balancedit.text import check_answer, check_question, same_text
-from balancedit.types import Answer, Edit, EditState, Explanation, Neighbour, PositiveSource
+from balancedit.text import check_answer, check_question
+from balancedit.types import Answer, Edit, EditState, Explanation, Neighbour
 
 
 class Editor:
@@ -286,14 +291,14 @@ class Editor:
             raise InputError("an edit needs an image; give the picture the question is about")
         picture, question = open_image(image), check_question(question)
         answer = check_answer(answer)
-        anchor, anchor_name = self._negative(negative, picture.size)
+        anchor, anchor_name = negative_sample(self._method, negative, picture.size)
         if self._store.read_only:
             raise StoreError("the edit store is read-only; open a copy of it that can be written")
         with self._working(), remembering(self._loaded, self._method):
-            self._check_length(picture, question, answer)
+            check_learnable(self._loaded, picture, question, answer)
             started = time.perf_counter()
             before = self._generate([(picture, question)])[0].text
-            positives, source = self._positives(question, rephrasings)
+            positives, source = positive_samples(self._loaded, self._method, question, rephrasings)
             learned = self._method.learn(EditRequest(picture, question, answer, positives, anchor))
             record = Edit(
                 id=secrets.token_hex(4),
@@ -453,46 +458,6 @@ class Editor:
             num_beams=num_beams,
             batch_size=batch_size,
         )
-
-    def _positives(
-        self, question: str, given: Sequence[str]
-    ) -> tuple[tuple[str, ...], PositiveSource]:
-        if isinstance(given, str):
-            given = [given]
-        if not self._method.positives:
-            return (), "none"
-        if given:
-            texts = [check_question(g) for g in given]
-            new = [t for t in dict.fromkeys(texts) if not same_text(t, question)]
-            if not new:
-                raise InputError(
-                    "every rephrasing given is the question itself; word it differently, or give "
-                    "none and the model makes its own"
-                )
-            return tuple(new), "given"
-        with self._method.bypass():
-            return rephrase(question, self._method.positives, self._loaded.rephraser)
-
-    def _negative(
-        self, negative: Source | None, size: tuple[int, int]
-    ) -> tuple[Image.Image | None, str]:
-        if self._method.negative is None:
-            return None, "none"
-        choice = negative if negative is not None else self._method.negative
-        if isinstance(choice, str) and choice in ANCHORS:
-            return anchor(choice, size), choice
-        return open_image(choice), "given"
-
-    def _check_length(self, image: Image.Image, question: str, answer: str) -> None:
-        limit = self._loaded.context_length
-        if limit is None:
-            return
-        prompt = self._loaded.prompter.inputs([image], [question])["input_ids"].shape[1]
-        n = len(self._loaded.prompter.answer_ids(answer, self._loaded.eos))
-        if prompt + n > limit:
-            raise InputError(
-                f"question and answer take {prompt + n} tokens; '{self._loaded.name}' holds {limit}"
-            )
 
 
 def _as_answer(row: GeneratedAnswer) -> Answer:

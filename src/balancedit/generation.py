@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from PIL import Image
 
 from balancedit.errors import InputError
 from balancedit.images import solid
@@ -119,6 +120,19 @@ def _remembered(
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.contiguous().view(torch.uint8).numpy().data)
     return loaded.prefix.asked((num_beams, digest.digest()))
+
+
+def check_learnable(loaded: LoadedModel, image: Image.Image, question: str, answer: str) -> None:
+    """Raise `InputError` where a question and its answer are longer than the model's context."""
+    limit = loaded.context_length
+    if limit is None:
+        return
+    prompt = loaded.prompter.inputs([image], [question])["input_ids"].shape[1]
+    n = len(loaded.prompter.answer_ids(answer, loaded.eos))
+    if prompt + n > limit:
+        raise InputError(
+            f"question and answer take {prompt + n} tokens; '{loaded.name}' holds {limit}"
+        )
 
 
 def _check_fits(loaded: LoadedModel, tokens: int, new: int) -> None:

@@ -34,7 +34,9 @@ def test_train_then_edit(run, monkeypatch: pytest.MonkeyPatch) -> None:
     def load(part: str) -> list[EditSample]:
         return [tiny.sample(n, ("ab", "cd")[n % 2]) for n in range(8)]
 
-    monkeypatch.setitem(DATA_SETS, "tiny", DataSet("tiny", "", ("all",), load, lambda part: "0"))
+    monkeypatch.setitem(
+        DATA_SETS, "tiny", DataSet("tiny", "", ("all",), load, load, lambda part: "0")
+    )
     model, processor = tiny.llava()
     model.save_pretrained("model")
     processor.save_pretrained("model")

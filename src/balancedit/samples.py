@@ -1,0 +1,51 @@
+"""The positive and negative samples of an edit: what it must reach, and what it must not (paper,
+Section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PIL import Image
+
+from balancedit.errors import InputError
+from balancedit.images import ANCHORS, Source, anchor, open_image
+from balancedit.methods import Method
+from balancedit.models.loading import LoadedModel
+from balancedit.rephrasing import rephrase
+from balancedit.text import check_question, same_text
+from balancedit.types import PositiveSource
+
+
+def positive_samples(
+    loaded: LoadedModel, method: Method, question: str, given: Sequence[str]
+) -> tuple[tuple[str, ...], PositiveSource]:
+    """Rephrasings of a question, as many as the method wants, and where they come from: the caller
+    or the model. Called while attached. Raises `InputError` for rephrasings that are none."""
+    if isinstance(given, str):
+        given = [given]
+    if not method.positives:
+        return (), "none"
+    if given:
+        texts = [check_question(g) for g in given]
+        new = [t for t in dict.fromkeys(texts) if not same_text(t, question)]
+        if not new:
+            raise InputError(
+                "every rephrasing given is the question itself; word it differently, or give none "
+                "and the model makes its own"
+            )
+        return tuple(new), "given"
+    with method.bypass():
+        return rephrase(question, method.positives, loaded.rephraser)
+
+
+def negative_sample(
+    method: Method, given: Source | None, size: tuple[int, int]
+) -> tuple[Image.Image | None, str]:
+    """The picture that an edit must not reach, and its name; none where the method wants none.
+    given: one of `images.ANCHORS` or a picture; None takes the method's. size: (width, height)."""
+    if method.negative is None:
+        return None, "none"
+    choice = given if given is not None else method.negative
+    if isinstance(choice, str) and choice in ANCHORS:
+        return anchor(choice, size), choice
+    return open_image(choice), "given"
