@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from published import write_pictures
+from torch.utils.data import DataLoader
 
 from balancedit.data import jsonl
 from balancedit.data.problems import LeftOut
@@ -122,6 +123,18 @@ def test_pictures_open_in_any_order_from_several_threads(tmp_path: Path) -> None
     with ThreadPoolExecutor(4) as pool:
         sizes = list(pool.map(lambda image: image.open().size, reversed(images)))
     assert set(sizes) == {(16, 16)}
+
+
+def test_pictures_open_in_the_workers_of_a_data_loader(tmp_path: Path) -> None:
+    sample = made(tmp_path)
+    write_pictures([sample])
+    loader = DataLoader([sample] * 8, batch_size=None, num_workers=2, collate_fn=_sizes)
+    assert list(loader) == [[(16, 16)] * 3] * 8
+
+
+def _sizes(sample: EditSample) -> list[tuple[int, int]]:
+    images = (sample.image, *sample.image_rephrases, sample.locality[0].image)
+    return [image.open().size for image in images if image is not None]
 
 
 def test_marks_leave_edits_out(tmp_path: Path) -> None:
