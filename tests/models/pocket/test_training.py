@@ -136,3 +136,16 @@ def test_a_damaged_adapter_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.safetensors").write_bytes(b"no tensors")
     with pytest.raises(ModelLoadError, match=r"bad\.safetensors"):
         adapter.load(tmp_path / "bad.safetensors")
+
+
+def test_merging_gives_the_same_bits_in_whatever_order_a_machine_adds_up() -> None:
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.randn(8, 576, generator=generator), torch.randn(1536, 8, generator=generator)
+    base = torch.randn(1536, 576, generator=generator)
+    merged = []
+    for order in (range(8), (5, 2, 7, 0, 3, 6, 1, 4)):
+        model = torch.nn.Sequential(torch.nn.Linear(576, 1536, bias=False))
+        model[0].weight.data.copy_(base)
+        adapter.merge(model, {"0": (a[list(order)], b[:, list(order)])})
+        merged.append(model[0].weight)
+    assert torch.equal(*merged)

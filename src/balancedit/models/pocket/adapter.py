@@ -58,8 +58,13 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, tuple[Tensor, Tensor]
 
 @torch.no_grad()
 def merge(language_model: nn.Module, lora: dict[str, tuple[Tensor, Tensor]]) -> None:
-    """Add each low-rank product to its layer's weight, in place."""
+    """Add each low-rank product to its layer's weight, in place.
+
+    In double precision, so that the order in which a machine adds up does not reach the weight's
+    last bits: edits made on one machine must fit the model on another.
+    """
     for path, (a, b) in lora.items():
         layer = language_model.get_submodule(path)
         assert isinstance(layer, nn.Linear)
-        layer.weight += SCALE * (b @ a).to(layer.weight)
+        merged = layer.weight.double() + SCALE * (b.double() @ a.double())
+        layer.weight.copy_(merged)

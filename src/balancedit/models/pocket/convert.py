@@ -30,7 +30,7 @@ from balancedit.models.pocket.processing import (
 )
 from balancedit.models.quiet import quiet
 
-FORMAT = 1  # raise when the conversion below changes
+FORMAT = 2  # raise when the conversion below changes
 MODEL, PLAIN = "model", "language_model"  # folders of a converted model
 
 
