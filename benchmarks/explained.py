@@ -88,10 +88,10 @@ def search(editor: Editor, samples: Sequence[EditSample]) -> tuple[list[Asked], 
     found = []
     for own, sample, asked, old in zip(edits, samples, kept, before, strict=True):
         answers = ask(editor, asked)
-        hits = PROTOCOLS["generate"].hits(sample, asked, old, [a.text for a in answers])
+        judged = PROTOCOLS["generate"].judged(asked, old, [a.text for a in answers])
         found += [
-            Asked(sample, probe, own, text, answer, hit == 1)
-            for probe, text, answer, hit in zip(asked, old, answers, hits, strict=True)
+            Asked(sample, probe, own, text, answer, set(outcome.values()) == {1.0})
+            for probe, text, answer, outcome in zip(asked, old, answers, judged, strict=True)
         ]
     return found, edits
 

@@ -68,7 +68,7 @@ def answered(chosen: Sequence[EditSample], methods: Sequence[str]) -> list[Block
     for sample in chosen:
         asked = shown(sample)
         before = protocol.outputs(untouched, asked, len(asked))
-        blocks.append(Block(sample, asked, {BASE: _marked(sample, asked, before, before)}))
+        blocks.append(Block(sample, asked, {BASE: _marked(asked, before, before)}))
     for name in methods:
         method, _, preset = name.partition(":")
         editor = Editor.on(loaded, method=method, preset=preset or "recommended")
@@ -78,7 +78,7 @@ def answered(chosen: Sequence[EditSample], methods: Sequence[str]) -> list[Block
             after = protocol.outputs(editor, block.asked, len(block.asked))
             editor.revert(edit.id)
             before = [text for text, _ in block.answers[BASE]]
-            block.answers[name] = _marked(sample, block.asked, before, after)
+            block.answers[name] = _marked(block.asked, before, after)
     return blocks
 
 
@@ -120,11 +120,11 @@ def _draw_block(sheet: Sheet, block: Block, top: float, width: float) -> None:
         y += _LINE
 
 
-def _marked(
-    sample: EditSample, asked: list[Probe], before: list[str], after: list[str]
-) -> list[tuple[str, bool]]:
-    hits = PROTOCOLS["generate"].hits(sample, asked, before, after)
-    return [(text, hit == 1) for text, hit in zip(after, hits, strict=True)]
+def _marked(asked: list[Probe], before: list[str], after: list[str]) -> list[tuple[str, bool]]:
+    judged = PROTOCOLS["generate"].judged(asked, before, after)
+    return [
+        (text, set(outcome.values()) == {1.0}) for text, outcome in zip(after, judged, strict=True)
+    ]
 
 
 def _short(text: str, limit: int = 15) -> str:
