@@ -21,6 +21,7 @@ from rich.progress import track
 from rich.table import Table
 
 from balancedit import Editor
+from balancedit.bench.contenders import parse
 from balancedit.bench.plot_style import SMALL, folded, style
 from balancedit.bench.protocols import PROTOCOLS, Probe, probes
 from balancedit.data import pocket
@@ -70,8 +71,7 @@ def answered(chosen: Sequence[EditSample], methods: Sequence[str]) -> list[Block
         before = protocol.outputs(untouched, asked, len(asked))
         blocks.append(Block(sample, asked, {BASE: _marked(asked, before, before)}))
     for name in methods:
-        method, _, preset = name.partition(":")
-        editor = Editor.on(loaded, method=method, preset=preset or "recommended")
+        editor = parse(name).editor(loaded)
         for block in track(blocks, name, console=Console(stderr=True)):
             sample = block.sample
             edit = editor.edit(sample.image.open(), sample.question, sample.target)

@@ -12,6 +12,7 @@ import torch
 
 from balancedit.methods.protocol import Method, Row
 from balancedit.models.loading import LoadedModel
+from balancedit.pairing import batches
 from balancedit.training import answer_logits, with_answers
 
 
@@ -37,13 +38,10 @@ def force_answers(
     """Rows of (image or None, question) and an answer each, in batches of at most `batch_size`, in
     order. Routing sees the prompts alone."""
     made: dict[int, ForcedAnswer] = {}
-    for with_image in (True, False):
-        places = [i for i, (image, _) in enumerate(rows) if (image is not None) == with_image]
-        for start in range(0, len(places), batch_size):
-            batch = places[start : start + batch_size]
-            ids = [loaded.prompter.answer_ids(answers[i], loaded.eos)[:-1] for i in batch]
-            found = _force_batch(loaded, method, [rows[i] for i in batch], ids, candidates)
-            made.update(zip(batch, found, strict=True))
+    for batch in batches([image for image, _ in rows], batch_size):
+        ids = [loaded.prompter.answer_ids(answers[i], loaded.eos)[:-1] for i in batch]
+        found = _force_batch(loaded, method, [rows[i] for i in batch], ids, candidates)
+        made.update(zip(batch, found, strict=True))
     return [made[i] for i in range(len(rows))]
 
 

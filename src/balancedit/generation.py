@@ -18,6 +18,7 @@ from balancedit.errors import InputError
 from balancedit.images import solid
 from balancedit.methods.protocol import Method, Row
 from balancedit.models.loading import LoadedModel
+from balancedit.pairing import batches
 from balancedit.routing import Decision
 
 
@@ -39,19 +40,11 @@ def generate_answers(
     num_beams: int,
     batch_size: int,
 ) -> list[GeneratedAnswer]:
-    """Answer rows of (image or None, question), in batches of at most `batch_size`, in order.
-
-    Rows with and without an image go in separate batches, since few processors mix them.
-    """
+    """Answer rows of (image or None, question), in batches of at most `batch_size`, in order."""
     answers: dict[int, GeneratedAnswer] = {}
-    for with_image in (True, False):
-        places = [i for i, (image, _) in enumerate(rows) if (image is not None) == with_image]
-        for start in range(0, len(places), batch_size):
-            batch = places[start : start + batch_size]
-            made = _generate_batch(
-                loaded, method, [rows[i] for i in batch], max_new_tokens, num_beams
-            )
-            answers.update(zip(batch, made, strict=True))
+    for batch in batches([image for image, _ in rows], batch_size):
+        made = _generate_batch(loaded, method, [rows[i] for i in batch], max_new_tokens, num_beams)
+        answers.update(zip(batch, made, strict=True))
     return [answers[i] for i in range(len(rows))]
 
 
@@ -88,10 +81,10 @@ def remembering(loaded: LoadedModel, method: Method) -> Iterator[None]:
     read again before the edited layer's block; nothing differs by a bit. Nothing happens where the
     model or the method does not allow it. Called while attached."""
     model: Any = loaded.model
-    inputs = loaded.prompter.inputs([solid((64, 64), "black")], ["What is this?"])
 
     @torch.no_grad()
     def second_token() -> torch.Tensor:
+        inputs = loaded.prompter.inputs([solid((64, 64), "black")], ["What is this?"])
         made = model.generate(
             **loaded.to_device(inputs),
             do_sample=False,

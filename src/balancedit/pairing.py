@@ -1,7 +1,8 @@
-"""One question about one image, or many: how the two sides are matched."""
+"""One question about one image, or many: how the two sides are matched, and put into batches."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 from balancedit.errors import InputError
@@ -29,3 +30,12 @@ def paired(images: Any, questions: Any) -> tuple[bool, list[tuple[Any, Any]]]:
             f"{len(images)} images for {len(questions)} questions; give as many of each, or one"
         )
     return False, list(zip(images, questions, strict=True))
+
+
+def batches(images: Sequence[Any], size: int) -> Iterator[list[int]]:
+    """Places of rows that go into a batch together, at most `size`, each row once: rows with and
+    without an image apart, since few processors mix them. images: a row's image, or None."""
+    for with_image in (True, False):
+        places = [i for i, image in enumerate(images) if (image is not None) == with_image]
+        for start in range(0, len(places), size):
+            yield places[start : start + size]

@@ -25,6 +25,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 from transformers.cache_utils import Cache, DynamicLayer
 
 from balancedit.calls import override
+from balancedit.models.layers import enclosing_stack
+from balancedit.models.support import is_compiled
 
 LIMIT = 512 * 2**20  # bytes of prompts remembered a model
 
@@ -37,7 +39,8 @@ class Prefix:
 
     def __init__(self, model: nn.Module, path: str, limit: int = LIMIT) -> None:
         self._model = model
-        self._below, self._block = _blocks(model, path)
+        blocks, at = enclosing_stack(model, path)
+        self._below, self._block = blocks[:at], blocks[at] if blocks else None
         self._beside = _beside(model, path)
         self._limit = limit
         self._fit: dict[str, bool] = {}
@@ -62,7 +65,7 @@ class Prefix:
         return self._fit[what]
 
     def _agrees(self, run: Callable[[], torch.Tensor]) -> bool:
-        if any(_is_compiled(module) for module in self._model.modules()):
+        if any(is_compiled(module) for module in self._model.modules()):
             return False
         first = _Pass()
         try:
@@ -234,18 +237,6 @@ def _cached(
     return found
 
 
-def _blocks(model: nn.Module, path: str) -> tuple[list[nn.Module], nn.Module | None]:
-    """The blocks before the one that holds a layer, and that block; none where the path goes
-    through no numbered list."""
-    names = path.split(".")
-    for at in range(len(names) - 1, 0, -1):
-        stack = model.get_submodule(".".join(names[:at]))
-        if isinstance(stack, nn.ModuleList):
-            index = int(names[at])
-            return list(stack)[:index], stack[index]
-    return [], None
-
-
 def _beside(model: nn.Module, path: str) -> list[nn.Module]:
     """Modules off the path: the children of every module on it down to the list of blocks."""
     names = path.split(".")
@@ -256,7 +247,3 @@ def _beside(model: nn.Module, path: str) -> list[nn.Module]:
             break
         found += [child for name, child in module.named_children() if name != names[at]]
     return [m for m in found if not isinstance(m, (nn.ModuleList, nn.ModuleDict))]
-
-
-def _is_compiled(module: nn.Module) -> bool:
-    return getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod")

@@ -71,8 +71,8 @@ def answer_logits(
     """The logits that predict each answer's tokens: B × (tokens of the answer, vocabulary) float32.
     `inputs`: prompts and answers together, as `with_answers` makes them."""
     width = max(map(len, answers))
-    keep = {"logits_to_keep": width + 1} if keeps_logits(type(model)) else {}
-    logits = model(**inputs, **keep, use_cache=False).logits[:, -width - 1 :]
+    last = last_logits(model, width + 1)
+    logits = model(**inputs, **last, use_cache=False).logits[:, -width - 1 :]
     return [row[: len(answer)].float() for row, answer in zip(logits, answers, strict=True)]
 
 
@@ -85,9 +85,11 @@ def answer_loss(
     return F.cross_entropy(logits, torch.tensor(list(answer), device=logits.device))
 
 
-def keeps_logits(kind: type[nn.Module]) -> bool:
-    """Whether a model's forward can skip the output head where nothing is scored."""
-    return "logits_to_keep" in inspect.signature(kind.forward).parameters
+def last_logits(model: nn.Module, n: int) -> dict[str, int]:
+    """What to call a model with so that its output head runs at the last n positions alone; nothing
+    for a model that cannot skip it elsewhere."""
+    parameters = inspect.signature(type(model).forward).parameters
+    return {"logits_to_keep": n} if "logits_to_keep" in parameters else {}
 
 
 def finetune(

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from balancedit.editor import Editor
 from balancedit.errors import InputError
 from balancedit.methods import configure, make_method
 from balancedit.models.loading import LoadedModel
@@ -40,6 +41,12 @@ class Contender:
         """What its edits of a model depend on beside the settings: layer, trained network …"""
         config = configure(self.method, self.preset, self.options)
         return make_method(self.method, config, loaded).binding()
+
+    def editor(self, loaded: LoadedModel, edits: Path | None = None) -> Editor:
+        """An editor of a model by this method; its edits in a directory, or None: in memory."""
+        return Editor.on(
+            loaded, edits=edits, method=self.method, preset=self.preset, **self.options
+        )
 
 
 def parse(text: str) -> Contender:
@@ -72,11 +79,6 @@ def parse_all(text: str) -> tuple[Contender, ...]:
     if not names:
         raise InputError("no methods are named; give some, such as --methods balancedit,ft")
     return tuple(parse(name) for name in names)
-
-
-def layers(contenders: Sequence[Contender]) -> dict[str, str]:
-    """Layers that contenders name for themselves, by contender."""
-    return {c.name: c.layer for c in contenders if c.layer is not None}
 
 
 def _value(text: str) -> Any:

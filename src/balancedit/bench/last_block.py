@@ -20,8 +20,10 @@ from PIL import Image
 from torch import nn
 
 from balancedit.adapter import EditedLayer
+from balancedit.models.layers import enclosing_stack
 from balancedit.models.loading import LoadedModel
-from balancedit.training import keeps_logits, with_answers
+from balancedit.pairing import batches
+from balancedit.training import answer_logits, last_logits, with_answers
 
 _BATCH = 32  # rows in one pass of the whole model
 _SAME = 0.02  # share of a change in the logits by which the short way may miss it
@@ -91,14 +93,12 @@ class WholeModel:
 
     def logits(self, groups: Sequence[Group]) -> list[torch.Tensor]:
         """See `Replay`."""
-        model, made = self._loaded.model, []
+        made = []
         for rows, weight in groups:
             for row in rows:
-                n = len(row.answer)
-                keep = {"logits_to_keep": n + 1} if keeps_logits(type(model)) else {}
+                inputs = _inputs(self._loaded, [row])
                 with _under(self._layer, weight):
-                    out = model(**_inputs(self._loaded, [row]), **keep, use_cache=False)
-                made.append(out.logits[0, -n - 1 : -1].float())
+                    made += answer_logits(self._loaded.model, inputs, [row.answer])
         return made
 
 
@@ -129,12 +129,9 @@ class FromLastBlock:
     def encode(self, rows: Sequence[Scored]) -> list[Residual]:
         """One pass of the whole model for each batch of rows."""
         made: dict[int, Residual] = {}
-        for with_image in (True, False):
-            places = [i for i, r in enumerate(rows) if (r.image is not None) == with_image]
-            for start in range(0, len(places), _BATCH):
-                batch = places[start : start + _BATCH]
-                found = self._encode_batch([rows[i] for i in batch])
-                made.update(zip(batch, found, strict=True))
+        for batch in batches([row.image for row in rows], _BATCH):
+            found = self._encode_batch([rows[i] for i in batch])
+            made.update(zip(batch, found, strict=True))
         return [made[i] for i in range(len(rows))]
 
     def logits(self, groups: Sequence[Group]) -> list[torch.Tensor]:
@@ -198,13 +195,10 @@ class FromLastBlock:
 def _last_block(loaded: LoadedModel) -> nn.Module | None:
     """The module of the longest way down to the edited layer that ends a numbered stack; None where
     the layer is in no last block."""
-    names = loaded.layer.split(".")
-    for i in range(len(names) - 1, 0, -1):
-        stack = loaded.model.get_submodule(".".join(names[:i]))
-        if isinstance(stack, nn.ModuleList):
-            block = loaded.model.get_submodule(".".join(names[: i + 1]))
-            return block if block is stack[-1] and i + 1 < len(names) else None
-    return None
+    stack, at = enclosing_stack(loaded.model, loaded.layer)
+    if not stack or at != len(stack) - 1:
+        return None
+    return stack[at] if stack[at] is not loaded.model.get_submodule(loaded.layer) else None
 
 
 def _under(layer: EditedLayer, weight: torch.Tensor | None) -> AbstractContextManager[None]:
@@ -219,5 +213,5 @@ def _inputs(loaded: LoadedModel, rows: Sequence[Scored]) -> dict[str, torch.Tens
 
 
 def _run(loaded: LoadedModel, rows: Sequence[Scored]) -> None:
-    keep = {"logits_to_keep": 1} if keeps_logits(type(loaded.model)) else {}
-    loaded.model(**_inputs(loaded, rows), **keep, use_cache=False)
+    last = last_logits(loaded.model, 1)
+    loaded.model(**_inputs(loaded, rows), **last, use_cache=False)

@@ -46,7 +46,7 @@ def compare(
     def open_editor(contender: Contender | None, edits: Path | None) -> Editor:
         if contender is None:
             return Editor.on(loaded)
-        return Editor.on(loaded, edits=edits, method=contender.method, **contender.options)
+        return contender.editor(loaded, edits)
 
     runner = Runner(
         samples,

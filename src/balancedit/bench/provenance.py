@@ -15,7 +15,20 @@ import transformers
 import balancedit
 from balancedit.bench.journal import read_header, read_rows
 from balancedit.bench.report import as_json, read
+from balancedit.data.table import DataSet
 from balancedit.models.loading import LoadedModel
+
+
+def subject(loaded: LoadedModel, data: DataSet, part: str) -> dict[str, str]:
+    """The model, its layer and the data that results are about: other ones are another run."""
+    return {
+        "model": loaded.name,
+        "fingerprint": loaded.fingerprint(),
+        "layer": loaded.layer,
+        "data": data.name,
+        "part": part,
+        "digest": data.digest(part),
+    }
 
 
 def provenance(loaded: LoadedModel) -> dict[str, Any]:

@@ -8,22 +8,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from balancedit.cli import output, session
+from balancedit.cli.bench_options import (
+    RESULTS,
+    DeviceOption,
+    LayerOption,
+    ModelOption,
+    ResultsOption,
+    first,
+)
 from balancedit.cli.options import OutputOptions, with_options
+from balancedit.cli.plot import plot
 from balancedit.cli.train_mend import train_mend
 from balancedit.errors import InputError, nearest_names
 
 if TYPE_CHECKING:
     from balancedit.bench.report import Report
-    from balancedit.data.sample import EditSample
 
 app = typer.Typer(help="Compare editing methods on a data set, and tabulate the results.")
-app.command("train-mend")(train_mend)
-
-RESULTS = Path("results/bench")
 GROUPS = ("category", "kind")
-ResultsOption = Annotated[
-    Path, typer.Option("--out", metavar="DIR", help="The directory the results are kept in.")
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -36,9 +38,7 @@ def _start(ctx: typer.Context) -> None:
 @with_options
 def run(
     out: OutputOptions,
-    model: Annotated[
-        str, typer.Option(metavar="NAME", help="A bundled model, a hub name or a directory.")
-    ] = "pocket",
+    model: ModelOption = "pocket",
     data: Annotated[
         str,
         typer.Option(
@@ -72,10 +72,8 @@ def run(
     batch_size: Annotated[
         int, typer.Option(metavar="N", help="Questions asked together; bounds the memory.")
     ] = 32,
-    layer: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Dotted path of the layer to edit.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(metavar="NAME", help="cpu, cuda …")] = None,
+    layer: LayerOption = None,
+    device: DeviceOption = None,
     results: ResultsOption = RESULTS,
 ) -> dict[str, Any] | None:
     """Run editing methods over a data set; a run that was killed goes on where it was."""
@@ -93,12 +91,12 @@ def run(
         raise InputError(f"unknown protocol '{protocol}'{nearest_names(protocol, PROTOCOLS)}")
     found = find(data, left_out := LeftOut()) if skip_bad else find(data)
     part = part or found.parts[0]
-    samples = _first(found.load(part), n, f"{found.name} {part}")
+    samples = first(found.load(part), n, f"{found.name} {part}")
     if skip_bad and left_out.problems:
         output.note("warning", left_out.message())
 
     from balancedit.bench.journal import Journal
-    from balancedit.bench.provenance import provenance, summary
+    from balancedit.bench.provenance import provenance, subject, summary
     from balancedit.bench.report import read
     from balancedit.bench.runner import Runner, Settings
     from balancedit.editor import Editor
@@ -110,23 +108,9 @@ def run(
     def open_editor(contender: contenders.Contender | None, edits: Path | None) -> Editor:
         if contender is None:
             return Editor.on(loaded)
-        return Editor.on(
-            models[contender.layer],
-            edits=edits,
-            method=contender.method,
-            preset=contender.preset,
-            **contender.options,
-        )
+        return contender.editor(models[contender.layer], edits)
 
-    identity = {
-        "model": loaded.name,
-        "fingerprint": loaded.fingerprint(),
-        "layer": loaded.layer,
-        "data": found.name,
-        "part": part,
-        "digest": found.digest(part),
-        "protocol": protocol,
-    }
+    identity = subject(loaded, found, part) | {"protocol": protocol}
     settings = {c.name: c.config() | c.binding(models[c.layer]) for c in chosen}
     journal = Journal(results, identity, provenance(loaded), settings)
     with output.progress("recording") as progress:
@@ -199,7 +183,5 @@ def _sizes(text: str, n: int) -> tuple[int, ...]:
     return sizes
 
 
-def _first(samples: list[EditSample], n: int, what: str) -> list[EditSample]:
-    if not 1 <= n <= len(samples):
-        raise InputError(f"{what} has {len(samples)} edits; --n must be from 1 to that, not {n}")
-    return samples[:n]
+app.command("plot")(plot)
+app.command("train-mend")(train_mend)

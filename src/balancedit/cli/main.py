@@ -21,7 +21,6 @@ from balancedit.cli.demo.command import demo
 from balancedit.cli.edit import edit
 from balancedit.cli.explain import explain
 from balancedit.cli.list_ import list_
-from balancedit.cli.plot import plot
 from balancedit.cli.revert import revert
 from balancedit.cli.show import show
 from balancedit.errors import BalanceditError
@@ -50,7 +49,6 @@ for _command, _name in (
     app.command(_name)(_command)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
-bench.app.command("plot")(plot)
 app.add_typer(bench.app, name="bench")
 
 

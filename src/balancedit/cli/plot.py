@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from balancedit.cli import output
-from balancedit.cli.bench import RESULTS, ResultsOption
+from balancedit.cli.bench_options import RESULTS, ResultsOption
 from balancedit.cli.options import OutputOptions, with_options
 
 

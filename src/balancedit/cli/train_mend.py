@@ -9,6 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from balancedit.cli import output, session
+from balancedit.cli.bench_options import (
+    DeviceOption,
+    LayerOption,
+    ModelOption,
+    first,
+)
 from balancedit.cli.options import OutputOptions, with_options
 from balancedit.errors import InputError, nearest_names
 
@@ -23,12 +29,8 @@ def train_mend(
     results: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="The directory the training is kept in.")
     ],
-    model: Annotated[
-        str, typer.Option(metavar="NAME", help="A bundled model, a hub name or a directory.")
-    ] = "pocket",
-    layer: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Dotted path of the layer to edit.")
-    ] = None,
+    model: ModelOption = "pocket",
+    layer: LayerOption = None,
     data: Annotated[
         str, typer.Option(metavar="NAME", help="A data set, see `balancedit data list`.")
     ] = "okedit-pocket",
@@ -84,7 +86,7 @@ def train_mend(
         float | None, typer.Option(metavar="X", help="Weight of locality in the loss.")
     ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of all that is random.")] = None,
-    device: Annotated[str | None, typer.Option(metavar="NAME", help="cpu, cuda …")] = None,
+    device: DeviceOption = None,
 ) -> dict[str, Any] | None:
     """Train MEND's network; a run that was killed goes on where it was."""
     from balancedit.bench.mend_training import NETWORK, PRESETS, UNTRAINED, MendTrainer, split
@@ -112,25 +114,19 @@ def train_mend(
     )
     found = find(data)
     samples = found.load(part)
-    if n is not None and not 1 <= n <= len(samples):
-        raise InputError(f"{data} {part} has {len(samples)} edits; --n must be from 1 to that")
-    training, held_out = split(samples[:n], validation)
+    if n is not None:
+        samples = first(samples, n, f"{found.name} {part}")
+    training, held_out = split(samples, validation)
     if not 0 <= probed <= validation:
         raise InputError(f"--probed is {probed}; of {validation} held-out edits, give 0 to that")
 
     from balancedit.bench.journal import Journal
     from balancedit.bench.mend_validation import compare
+    from balancedit.bench.provenance import subject
 
     with output.working(f"loading {model} …"):
         loaded = session.load_alone(model, layer, device, debug=out.debug)
-    about = {
-        "model": loaded.name,
-        "fingerprint": loaded.fingerprint(),
-        "layer": loaded.layer,
-        "data": found.name,
-        "part": part,
-        "digest": found.digest(part),
-    }
+    about = subject(loaded, found, part)
     identity = about | {"edits": n, "validation": validation, "config": config.lasting()}
     journal = Journal(results, identity, {"device": str(loaded.device)})
     with output.progress("training") as progress:
@@ -140,9 +136,9 @@ def train_mend(
 
     def trained_for(steps: int) -> TrainedFor:
         return TrainedFor(
-            loaded.name,
-            loaded.fingerprint(),
-            loaded.layer,
+            about["model"],
+            about["fingerprint"],
+            about["layer"],
             f"{found.name} {part}",
             about["digest"],
             steps,

@@ -29,6 +29,7 @@ from balancedit.keys import last_key, last_position
 from balancedit.methods.protocol import EditRequest, LearnedEdit
 from balancedit.methods.routed import RoutedMethod, by_radius, check_adam
 from balancedit.models.loading import LoadedModel
+from balancedit.models.weights import weight_shape
 from balancedit.routing import Decision
 from balancedit.types import Edit
 
@@ -159,8 +160,7 @@ class PromptValue:
 
     def shape(self, layer: nn.Module) -> tuple[int, ...]:
         """(O,)."""
-        weight: torch.Tensor = layer.weight  # type: ignore[assignment]
-        return (weight.shape[0],)
+        return weight_shape(layer)[:1]
 
     def __call__(
         self,

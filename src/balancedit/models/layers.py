@@ -55,6 +55,17 @@ def ancestors(model: nn.Module, path: str) -> list[nn.Module]:
     return [model.get_submodule(".".join(names[:i])) for i in range(len(names))]
 
 
+def enclosing_stack(model: nn.Module, path: str) -> tuple[list[nn.Module], int]:
+    """The blocks of the innermost numbered list that the layer at `path` lies in, and the number of
+    its own block; ([], 0) where the path goes through no such list."""
+    names = path.split(".")
+    for at in range(len(names) - 1, 0, -1):
+        stack = model.get_submodule(".".join(names[:at]))
+        if isinstance(stack, nn.ModuleList):
+            return list(stack), int(names[at])
+    return [], 0
+
+
 def linear_layers(model: nn.Module) -> list[str]:
     """Dotted paths of every linear layer, in the order of the modules."""
     return [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]

@@ -1,0 +1,33 @@
+"""What the commands of `balancedit bench` share: their options, and the edits they are about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from balancedit.errors import InputError
+
+if TYPE_CHECKING:
+    from balancedit.data.sample import EditSample
+
+RESULTS = Path("results/bench")
+ResultsOption = Annotated[
+    Path, typer.Option("--out", metavar="DIR", help="The directory the results are kept in.")
+]
+ModelOption = Annotated[
+    str, typer.Option("--model", metavar="NAME", help="A bundled model, a hub name or a directory.")
+]
+LayerOption = Annotated[
+    str | None, typer.Option("--layer", metavar="PATH", help="Dotted path of the layer to edit.")
+]
+DeviceOption = Annotated[str | None, typer.Option("--device", metavar="NAME", help="cpu, cuda …")]
+
+
+def first(samples: list[EditSample], n: int, what: str) -> list[EditSample]:
+    """The first n edits of a data set, which `what` names. Raises `InputError` for another n than
+    there are."""
+    if not 1 <= n <= len(samples):
+        raise InputError(f"{what} has {len(samples)} edits; --n must be from 1 to that, not {n}")
+    return samples[:n]
