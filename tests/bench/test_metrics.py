@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 
 from balancedit.bench.metrics import (
@@ -12,7 +11,6 @@ from balancedit.bench.metrics import (
     bootstrap_harmonic,
     exact_match,
     harmonic_mean,
-    per_edit,
     token_accuracy,
     top_k_agreement,
 )
@@ -82,16 +80,8 @@ def test_harmonic_mean() -> None:
         harmonic_mean([0.5, -0.1])
 
 
-def test_an_edit_with_many_probes_weighs_no_more() -> None:
-    scores = per_edit([[1, 1, 1, 1], [0], [True, False]])
-    assert scores.tolist() == [1, 0, 0.5]
-    assert bootstrap(scores).mean == pytest.approx(0.5)
-
-
 def test_an_edit_without_probes_is_left_out() -> None:
-    scores = per_edit([[1.0], [], [0.5]])
-    assert np.isnan(scores[1])
-    found = bootstrap(scores)
+    found = bootstrap([1.0, math.nan, 0.5])
     assert (found.mean, found.n) == (0.75, 2)
     nothing = bootstrap([math.nan, math.nan])
     assert nothing.n == 0

@@ -16,8 +16,8 @@ import tiny
 from balancedit import Editor
 from balancedit.data.sample import EditSample, LocalityProbe
 from balancedit.errors import InputError
-from balancedit.methods import demonstrations, ike
-from balancedit.methods.demonstrations import MIX, Demonstrations, demonstration, fact
+from balancedit.methods import ike
+from balancedit.methods.demonstrations import MIXES, Demonstrations, demonstration, fact
 
 QUESTION = "what is it?"
 A, B = tiny.picture(1), tiny.picture(2)
@@ -53,7 +53,9 @@ def test_demonstrations_are_worded_as_in_the_source() -> None:
 
 
 def test_thirty_two_are_mixed_four_twelve_sixteen() -> None:
-    assert Counter(MIX[i % len(MIX)] for i in range(32)) == {"copy": 4, "update": 12, "retain": 16}
+    mix = MIXES["mixed"]
+    taught = Counter(teaches for i in range(32) for teaches in mix[i % len(mix)])
+    assert taught == {"copy": 4, "update": 12, "retain": 16}
 
 
 class Embedder:
@@ -74,13 +76,22 @@ NUMBERED = [replace(RECORD, question=str(n), locality=()) for n in (10, 3, 7)]
 def test_the_nearest_come_last_and_the_index_is_made_once(tmp_path: Path) -> None:
     embed = Embedder()
     index = Demonstrations(NUMBERED, embed, ["model", "data"], tmp_path)
-    numbers = [d.split()[2] for d in index.nearest(torch.tensor([4.0]), 2)]
+    numbers = [d.split()[2] for d in index.nearest(torch.tensor([4.0]), 2, "mixed")]
     assert numbers == ["7", "3"]
     again = Demonstrations(NUMBERED, embed, ["model", "data"], tmp_path)
-    assert again.nearest(torch.tensor([4.0]), 2) == index.nearest(torch.tensor([4.0]), 2)
+    assert again.nearest(torch.tensor([4.0]), 2, "mixed") == index.nearest(
+        torch.tensor([4.0]), 2, "mixed"
+    )
     assert embed.calls == 1
     Demonstrations(NUMBERED, embed, ["another model", "data"], tmp_path)
     assert embed.calls == 2
+
+
+def test_triples_teach_all_three_of_every_record(tmp_path: Path) -> None:
+    index = Demonstrations(NUMBERED, Embedder(), ["model", "data"], tmp_path)
+    seven, three = NUMBERED[2], NUMBERED[1]
+    expected = [demonstration(r, t) for r in (seven, three) for t in ("copy", "update", "retain")]
+    assert index.nearest(torch.tensor([4.0]), 2, "triples") == expected
 
 
 def test_a_damaged_index_is_made_again(tmp_path: Path) -> None:
@@ -90,7 +101,7 @@ def test_a_damaged_index_is_made_again(tmp_path: Path) -> None:
     file.write_bytes(b"no tensors")
     index = Demonstrations(NUMBERED, embed, ["x"], tmp_path)
     assert embed.calls == 2
-    assert len(index.nearest(torch.tensor([4.0]), 3)) == 3
+    assert len(index.nearest(torch.tensor([4.0]), 3, "mixed")) == 3
 
 
 @pytest.fixture
@@ -171,6 +182,8 @@ def test_what_does_not_fit_is_left_out_farthest_first(editing: Any) -> None:
 def test_wrong_settings_are_refused(make: Any) -> None:
     with pytest.raises(InputError, match="demonstrations is -1"):
         make("ike", demonstrations=-1)
+    with pytest.raises(InputError, match="unknown mix 'tripels'; nearest: triples"):
+        make("ike", mix="tripels")
     editor = make("ike", data="okedit-pokcet")
     with pytest.raises(InputError, match="nearest: okedit-pocket"):
         editor.edit(A, QUESTION, "ab")
@@ -179,4 +192,3 @@ def test_wrong_settings_are_refused(make: Any) -> None:
 
 def test_the_presets() -> None:
     assert ike.PRESETS["paper"].demonstrations == 32
-    assert len(demonstrations.MIX) == 8

@@ -50,11 +50,6 @@ def harmonic_mean(values: Sequence[float]) -> float:
     return float(_harmonic(np.asarray(values, dtype=float)))
 
 
-def per_edit(outcomes: Sequence[Sequence[float]]) -> np.ndarray:
-    """The mean outcome of each edit's probes, (N,); nan for an edit without any."""
-    return np.array([np.mean(probes) if len(probes) else np.nan for probes in outcomes])
-
-
 def bootstrap(scores: Scores, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
     """The mean score over edits. The same seed resamples the same edits, whatever the metric.
 

@@ -25,8 +25,14 @@ from balancedit.data.sample import EditSample
 
 Embed = Callable[[Sequence[Image.Image | None], Sequence[str]], torch.Tensor]
 
-#: The source's mix of 32 demonstrations, copy : update : retain = 4 : 12 : 16, an eighth of it.
-MIX = ("retain", "update", "retain", "update", "retain", "update", "retain", "copy")
+_COPY, _UPDATE, _RETAIN = ("copy",), ("update",), ("retain",)
+#: What the demonstrations of the records teach, from the nearest record on and round again; several
+#: of one record stand in this order. "mixed" is an eighth of the source's 32, copy : update :
+#: retain = 4 : 12 : 16; "triples" are EasyEdit's three of every record.
+MIXES: dict[str, tuple[tuple[str, ...], ...]] = {
+    "mixed": (_RETAIN, _UPDATE, _RETAIN, _UPDATE, _RETAIN, _UPDATE, _RETAIN, _COPY),
+    "triples": ((*_COPY, *_UPDATE, *_RETAIN),),
+}
 _BATCH = 32
 
 
@@ -61,12 +67,17 @@ class Demonstrations:
         digest = hashlib.sha256(json.dumps([len(samples), *made_of]).encode()).hexdigest()[:16]
         self._index = self._kept(folder / f"{digest}.safetensors", embed)  # (N, D)
 
-    def nearest(self, query: torch.Tensor, k: int) -> list[str]:
-        """The k demonstrations of the records nearest to an embedding (D,), nearest last."""
+    def nearest(self, query: torch.Tensor, k: int, mix: str) -> list[str]:
+        """What the k records nearest to an embedding (D,) demonstrate, the nearest's last. mix: one
+        of `MIXES`."""
         distances = torch.cdist(query[None].cpu().float(), self._index)[0]
         order = distances.argsort(stable=True)[:k].tolist()
-        made = [demonstration(self._samples[n], MIX[i % len(MIX)]) for i, n in enumerate(order)]
-        return made[::-1]
+        parts = MIXES[mix]
+        made = [
+            [demonstration(self._samples[n], teaches) for teaches in parts[i % len(parts)]]
+            for i, n in enumerate(order)
+        ]
+        return [one for record in reversed(made) for one in record]
 
     def _kept(self, file: Path, embed: Embed) -> torch.Tensor:
         try:

@@ -6,7 +6,8 @@ radius, so some fact precedes every prompt. Only the editor's own calls and `Edi
 prompts like this: the raw model inside ``with editor:`` is the untouched one.
 
 Source: Zheng et al., *Can We Edit Factual Knowledge by In-Context Learning?* (2023): k = 32, mixed
-copy : update : retain = 4 : 12 : 16, nearest last. Retrieval embeds picture and question together,
+copy : update : retain = 4 : 12 : 16, nearest last; EasyEdit takes all three of every record.
+Retrieval embeds picture and question together,
 as the BalancEdit paper does: here the model's own mean embedding of the prompt at the edited layer.
 """
 
@@ -15,15 +16,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from PIL import Image
 
 from balancedit.cache import cache_dir
 from balancedit.codebook import Codebook, Match, euclidean
-from balancedit.errors import InputError
+from balancedit.errors import InputError, nearest_names
 from balancedit.keys import mean_key
-from balancedit.methods.demonstrations import Demonstrations, fact
+from balancedit.methods.demonstrations import MIXES, Demonstrations, fact
 from balancedit.methods.protocol import EditRequest, LearnedEdit, Row
 from balancedit.methods.routed import RoutedMethod
 from balancedit.models.loading import LoadedModel
@@ -37,13 +39,16 @@ _RESERVE = 64  # tokens kept free for a longer question and the answer
 class IKEConfig:
     """What precedes a prompt."""
 
-    demonstrations: int = 32  # k (source); 0: the fact alone
+    demonstrations: int = 32  # k (source): records they come from; 0: the fact alone
+    mix: Literal["mixed", "triples"] = "mixed"  # the source's, or EasyEdit's three of each record
     data: str = "okedit-pocket"  # training set that demonstrations come from
     part: str = "edit-train"
 
     def __post_init__(self) -> None:
         if self.demonstrations < 0:
             raise InputError(f"demonstrations is {self.demonstrations}; give 0 or more")
+        if self.mix not in MIXES:
+            raise InputError(f"unknown mix '{self.mix}'{nearest_names(self.mix, MIXES)}")
 
 
 #: Named settings. A processor's attention over 32 demonstrations is dear; on the default model
@@ -108,7 +113,7 @@ class IKE(RoutedMethod):
             self._demonstrations = Demonstrations(
                 data.load(self.config.part), self.prefill_keys, made_of, cache_dir() / "ike"
             )
-        return self._demonstrations.nearest(key, self.config.demonstrations)
+        return self._demonstrations.nearest(key, self.config.demonstrations, self.config.mix)
 
     def _fitting(self, chosen: list[str], request: EditRequest) -> tuple[str, int]:
         """What precedes a prompt, and how many demonstrations of it fit the context; the farthest

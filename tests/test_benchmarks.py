@@ -1,0 +1,42 @@
+"""The commands under benchmarks/, each at its smallest size: that they run to their end on what the
+library is now. Their figures are nobody's business here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = sorted(p.name for p in (ROOT / "benchmarks").glob("*.py") if p.name != "illustrated.py")
+SMALLEST = {
+    "choose_scope.py": ["--n", "2", "--out", "scope.json"],
+    "explained.py": ["--n", "2", "--out", "."],
+    "key_map.py": ["--n", "6", "--out", "."],
+    "loading.py": ["--rounds", "1"],
+    "picture_table.py": ["--kinds", "name", "--methods", "ft,balancedit", "--out", "."],
+    "probing.py": ["--edits", "1", "--rounds", "1"],
+}
+ELSEWHERE = {"full_size.py"}  # tests/models/test_full_size.py
+
+
+def test_every_command_has_a_smallest_size() -> None:
+    assert {*SMALLEST, *ELSEWHERE} == set(COMMANDS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", SMALLEST)
+def test_it_runs_to_its_end(command: str, tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / command), *SMALLEST[command]],
+        cwd=tmp_path,
+        env=os.environ | {"COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip()
