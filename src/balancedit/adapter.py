@@ -22,9 +22,10 @@ from torch.utils.hooks import RemovableHandle
 
 from balancedit.errors import RoutingError
 from balancedit.models.weights import float_bias, float_weight, running_device, weight_shape
+from balancedit.recent import RecentTensors, Tensors
 from balancedit.routing import Route, Router
 
-Tensors = Mapping[str, torch.Tensor]  # what one edit is applied with, by name
+LIMIT = 512 * 2**20  # bytes kept of tensors that are read when they are first wanted
 
 #: x: (R, T, D) input and y: (R, T, O) output of the layer -> (R, T, O) the output instead.
 Replacement = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -96,6 +97,8 @@ class EditedLayer:
         self._router = router
         self._apply = apply or FullWeight()
         self._held: dict[str, Tensors] = {}
+        self._late: dict[str, Callable[[], Tensors]] = {}
+        self._recent = RecentTensors(LIMIT)
         self._training: tuple[Sequence[Tensors], torch.Tensor] | None = None
         self._routed: tuple[Route, torch.Tensor, Replacement] | None = None
         self._handle: RemovableHandle | None = None
@@ -111,17 +114,30 @@ class EditedLayer:
         return running_device(self.layer)
 
     def tensors(self, edit_id: str) -> Tensors:
-        """The tensors of a held edit, by name, in the types they were added with."""
-        return self._held[edit_id]
+        """The tensors of a held edit, by name, in the types they were added with. Raises what
+        reading them raises, where they were added with `add_late`."""
+        if edit_id in self._held:
+            return self._held[edit_id]
+        return self._recent.get(edit_id, lambda: self._fitting(self._late[edit_id]()))
 
     def add(self, edit_id: str, tensors: Tensors) -> None:
         """Hold an edit's tensors. Raises `ValueError` when they do not fit the layer."""
+        self._held[edit_id] = self._fitting(tensors)
+
+    def add_late(self, edit_id: str, read: Callable[[], Tensors]) -> None:
+        """Hold an edit whose tensors `read` gives, when they are wanted; up to `LIMIT` bytes of
+        such tensors stay."""
+        self._late[edit_id] = read
+
+    def _fitting(self, tensors: Tensors) -> Tensors:
         self._apply.check(self.layer, tensors)
-        self._held[edit_id] = {name: t.to(self.device) for name, t in tensors.items()}
+        return {name: t.to(self.device) for name, t in tensors.items()}
 
     def remove(self, edit_id: str) -> None:
         """Drop an edit's tensors; the others do not change."""
-        del self._held[edit_id]
+        if self._held.pop(edit_id, None) is None:
+            del self._late[edit_id]
+            self._recent.forget(edit_id)
 
     def attach(self) -> None:
         """Start replacing the layer's output where an edit fires."""
@@ -149,8 +165,8 @@ class EditedLayer:
 
     def _output(self, layer: nn.Module, args: tuple[Any, ...], y: torch.Tensor) -> torch.Tensor:
         """Forward hook. args[0]: (B, T, D) or (B·T, D) input, y: the layer's own output."""
-        x: torch.Tensor = args[0].to(y.device)  # accelerate moves inputs behind our hook
         if self._training is not None:
+            x: torch.Tensor = args[0].to(y.device)  # accelerate moves inputs behind our hook
             held, owner = self._training
             n = len(held)
             replace = self._apply.over(layer, held, owner, owner)
@@ -159,6 +175,7 @@ class EditedLayer:
         route = self._router.current()
         if route is None or not route.groups:
             return y
+        x = args[0].to(y.device)
         rows = len(route.rows)
         if x.shape[0] % rows or (x.dim() == 3 and x.shape[0] != rows):
             raise RoutingError(
@@ -174,7 +191,7 @@ class EditedLayer:
     def _replacement(self, route: Route, device: torch.device) -> tuple[torch.Tensor, Replacement]:
         """The rows (R,) that edits own, and what replaces their output; made once a prompt."""
         if self._routed is None or self._routed[0] is not route:
-            held = [self._held[edit_id] for edit_id in route.groups]
+            held = [self.tensors(edit_id) for edit_id in route.groups]
             owned = [(i, row) for i, rows in enumerate(route.groups.values()) for row in rows]
             owner, at = torch.tensor(owned, device=device).T
             self._routed = route, at, self._apply.over(self.layer, held, owner, at)

@@ -68,6 +68,11 @@ class Codebook:
         return len(self._places)
 
     @property
+    def index_bytes(self) -> int:
+        """Memory that the index takes; 0 while there is none."""
+        return self._index.nbytes if self._index is not None else 0
+
+    @property
     def ids(self) -> tuple[str, ...]:
         """Entry ids, oldest first."""
         return tuple(self._places)

@@ -12,7 +12,7 @@ follow and why.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from balancedit.codebook import DISTANCES, Codebook, Match
-from balancedit.errors import InputError, nearest_names
+from balancedit.errors import DamagedEditError, EditNotFoundError, InputError, nearest_names
 from balancedit.images import ANCHORS
 from balancedit.keys import POOLS
 from balancedit.methods.protocol import EditRequest, LearnedEdit
@@ -28,6 +28,7 @@ from balancedit.methods.routed import RoutedMethod, by_radius, check_adam
 from balancedit.models.loading import LoadedModel
 from balancedit.routing import Decision
 from balancedit.scope import influence_radius
+from balancedit.store.protocol import HeldEdits
 from balancedit.text import same_text
 from balancedit.types import Edit
 
@@ -81,12 +82,13 @@ class BalancEdit(RoutedMethod):
 
     name = "balancedit"
     sequential = False
+    reads_late = True
 
     def __init__(self, loaded: LoadedModel, config: BalancEditConfig) -> None:
         super().__init__(loaded, POOLS[config.key], config.key_layer)
         self.config = config
         self._codebook = Codebook(DISTANCES[config.distance])
-        self._edits: dict[str, Edit] = {}
+        self._facts: dict[str, _Fact] = {}
 
     @property
     def positives(self) -> int:
@@ -158,11 +160,13 @@ class BalancEdit(RoutedMethod):
         other as a rephrasing does to its own; the older edit is retired.
         """
         overlaps = self._codebook.containing(key)
+        while overlaps is not None and not self._readable([overlaps.id]):
+            overlaps = self._codebook.containing(key)
         retires = tuple(
             m.id
             for m in self._codebook.within(key, d_positive)
-            if m.distance <= min(d_positive, _known(self._edits[m.id].d_positive))
-            and not same_text(self._edits[m.id].target, target)
+            if m.distance <= min(d_positive, self._facts[m.id].d_positive)
+            and not same_text(self._facts[m.id].target, target)
         )
         return overlaps.id if overlaps else None, retires
 
@@ -172,15 +176,29 @@ class BalancEdit(RoutedMethod):
         """Put an entry in force. key: (D,); tensors: ``weight`` (O, D), the transformation."""
         self._layer.add(edit.id, tensors)
         self._codebook.add(edit.id, key, _known(edit.radius))
-        self._edits[edit.id] = edit
+        self._facts[edit.id] = _Fact.of(edit)
         self._decide_by(self._decide)
+
+    def add_many(self, held: HeldEdits) -> None:
+        """Put many stored edits in force; see `Method.add_many`."""
+        ids = [edit.id for edit in held.edits]
+        radii = [_known(edit.radius) for edit in held.edits]
+        self._codebook.add_mapped(ids, held.keys, held.rows, radii)
+        for edit, read in zip(held.edits, held.read, strict=True):
+            self._layer.add_late(edit.id, read)
+            self._facts[edit.id] = _Fact.of(edit)
+        self._decide_by(self._decide if len(self._codebook) else None)
 
     def remove(self, edit_id: str) -> None:
         """Take an entry out of force; keys, radii and transformations of the others stay."""
         self._codebook.remove(edit_id)
         self._layer.remove(edit_id)
-        del self._edits[edit_id]
+        del self._facts[edit_id]
         self._decide_by(self._decide if len(self._codebook) else None)
+
+    def settle(self) -> None:
+        """Bring the codebook's index up to date, rather than at the next question."""
+        self._codebook.prepare()
 
     def active(self) -> Sequence[str]:
         """Ids in force, oldest first."""
@@ -191,7 +209,34 @@ class BalancEdit(RoutedMethod):
         return self._codebook.ranked(self.prefill_keys([image], [question])[0], most)
 
     def _decide(self, keys: torch.Tensor) -> list[Decision]:
-        return by_radius(self._codebook.nearest(keys))
+        decisions = by_radius(self._codebook.nearest(keys))
+        while not self._readable({d.fired for d in decisions if d.fired}):
+            decisions = by_radius(self._codebook.nearest(keys))
+        return decisions
+
+    def _readable(self, ids: Iterable[str]) -> bool:
+        """Read these edits' tensors; those that cannot be read are taken out of force."""
+        lost = []
+        for edit_id in ids:
+            try:
+                self._layer.tensors(edit_id)
+            except (DamagedEditError, EditNotFoundError):
+                lost.append(edit_id)
+        for edit_id in lost:
+            self.remove(edit_id)
+        return not lost
+
+
+@dataclass(frozen=True, slots=True)
+class _Fact:
+    """What a later edit of the same fact is compared with."""
+
+    target: str
+    d_positive: float
+
+    @classmethod
+    def of(cls, edit: Edit) -> _Fact:
+        return cls(edit.target, _known(edit.d_positive))
 
 
 def _known(value: float | None) -> float:

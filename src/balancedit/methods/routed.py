@@ -19,6 +19,7 @@ from balancedit.methods.protocol import Row
 from balancedit.models.layers import ancestors, resolve_layer
 from balancedit.models.loading import LoadedModel
 from balancedit.routing import Decision, Router, RouteTrace
+from balancedit.store.protocol import HeldEdits
 from balancedit.training import Trained, finetune, frozen
 
 Decide = Callable[[torch.Tensor], Sequence[Decision]]
@@ -31,6 +32,8 @@ class RoutedMethod:
     makes the key; None: the edited one. apply: what an edit's tensors do to the edited layer's
     output; a full weight unless given. Letters: D = width of the key layer's input.
     """
+
+    reads_late = False
 
     def __init__(
         self,
@@ -55,6 +58,10 @@ class RoutedMethod:
         """Give the model back as it was: no hook of ours is left, and no module was replaced."""
         self._layer.detach()
         self._router.detach()
+
+    def add_many(self, held: HeldEdits) -> None:
+        """Not offered, where a method needs an edit's tensors to hold it."""
+        raise NotImplementedError(f"{type(self).__name__} takes stored edits one at a time")
 
     def settle(self) -> None:
         """Nothing, where edits do not depend on one another."""
