@@ -88,7 +88,7 @@ class BalancEdit(RoutedMethod):
         super().__init__(loaded, POOLS[config.key], config.key_layer)
         self.config = config
         self._codebook = Codebook(DISTANCES[config.distance])
-        self._facts: dict[str, _Fact] = {}
+        self._rivals: dict[str, _Rival] = {}
 
     @property
     def positives(self) -> int:
@@ -165,8 +165,8 @@ class BalancEdit(RoutedMethod):
         retires = tuple(
             m.id
             for m in self._codebook.within(key, d_positive)
-            if m.distance <= min(d_positive, self._facts[m.id].d_positive)
-            and not same_text(self._facts[m.id].target, target)
+            if m.distance <= min(d_positive, self._rivals[m.id].d_positive)
+            and not same_text(self._rivals[m.id].target, target)
         )
         return overlaps.id if overlaps else None, retires
 
@@ -176,7 +176,7 @@ class BalancEdit(RoutedMethod):
         """Put an entry in force. key: (D,); tensors: ``weight`` (O, D), the transformation."""
         self._layer.add(edit.id, tensors)
         self._codebook.add(edit.id, key, _known(edit.radius))
-        self._facts[edit.id] = _Fact.of(edit)
+        self._rivals[edit.id] = _Rival.of(edit)
         self._decide_by(self._decide)
 
     def add_many(self, held: HeldEdits) -> None:
@@ -186,14 +186,14 @@ class BalancEdit(RoutedMethod):
         self._codebook.add_mapped(ids, held.keys, held.rows, radii)
         for edit, read in zip(held.edits, held.read, strict=True):
             self._layer.add_late(edit.id, read)
-            self._facts[edit.id] = _Fact.of(edit)
+            self._rivals[edit.id] = _Rival.of(edit)
         self._decide_by(self._decide if len(self._codebook) else None)
 
     def remove(self, edit_id: str) -> None:
         """Take an entry out of force; keys, radii and transformations of the others stay."""
         self._codebook.remove(edit_id)
         self._layer.remove(edit_id)
-        del self._facts[edit_id]
+        del self._rivals[edit_id]
         self._decide_by(self._decide if len(self._codebook) else None)
 
     def settle(self) -> None:
@@ -228,14 +228,14 @@ class BalancEdit(RoutedMethod):
 
 
 @dataclass(frozen=True, slots=True)
-class _Fact:
+class _Rival:
     """What a later edit of the same fact is compared with."""
 
     target: str
     d_positive: float
 
     @classmethod
-    def of(cls, edit: Edit) -> _Fact:
+    def of(cls, edit: Edit) -> _Rival:
         return cls(edit.target, _known(edit.d_positive))
 
 
