@@ -23,6 +23,7 @@ from balancedit.errors import (
     UnsupportedModelError,
 )
 from balancedit.models import loading
+from balancedit.store import disk
 
 PICTURE = tiny.picture(1)
 
@@ -191,6 +192,50 @@ def test_a_damaged_edit_is_named_and_the_others_work(make_editor: Any, tmp_path:
     answer = again.ask(tiny.picture(2), "what?")
     assert (answer.text, answer.fired) == ("xyz", good.id)
     assert again.ask(PICTURE, "what?").fired != bad.id
+
+
+def test_damage_found_when_an_edit_first_fires(
+    make_editor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "CHECKED_EDITS", 0)  # as in a large store
+    store = tmp_path / "edits"
+    editor = make_editor(edits=store)
+    bad = editor.edit(PICTURE, "what?", "ab", rephrasings=["it?"])
+    good = editor.edit(tiny.picture(2), "what?", "xyz", rephrasings=["it?"])
+    file = next(store.rglob(f"{bad.id}*.safetensors"))
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-5] + bytes([whole[-5] ^ 0xFF]) + whole[-4:])
+    again = make_editor(edits=store)
+    assert again.damaged == ()
+    both = again.ask([PICTURE, tiny.picture(2)], "what?")
+    assert both[0].fired != bad.id
+    assert (both[1].text, both[1].fired) == ("xyz", good.id)
+    assert [d.id for d in again.damaged] == [bad.id]
+    assert "checksum" in again.damaged[0].reason
+    assert again.ask(PICTURE, "what?").fired != bad.id, "and from then on"
+    over = again.edit(PICTURE, "what?", "cd", rephrasings=["it?"])
+    assert over.overlaps != bad.id
+    file.write_bytes(whole)
+    assert make_editor(edits=store).damaged == (), "restored"
+
+
+def test_tensors_are_read_when_an_edit_first_fires(
+    make_editor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor = make_editor(edits=tmp_path / "edits")
+    first = editor.edit(PICTURE, "what?", "ab", rephrasings=["it?"])
+    editor.edit(tiny.picture(2), "what?", "xyz", rephrasings=["it?"])
+    read: list[str] = []
+    real = disk.DiskStore._tensors
+    monkeypatch.setattr(
+        disk.DiskStore, "_tensors", lambda *args: (read.append(args[1]), real(*args))[1]
+    )
+    again = make_editor(edits=tmp_path / "edits")
+    again.ask(tiny.picture(9, 60), "who painted the long wall over there?")
+    assert read == []
+    for _ in range(2):
+        assert again.ask(PICTURE, "what?").text == "ab"
+    assert read == [first.id], "once, and only the one that fired"
 
 
 def test_another_process_s_edits_are_taken_over(make_editor: Any, tmp_path: Path) -> None:

@@ -63,6 +63,44 @@ def test_everything_committed_comes_back(store: EditStore) -> None:
     assert not store.read_only
 
 
+def test_parts_of_the_records_agree_with_the_whole(store: EditStore) -> None:
+    put(store, 1)
+    put(store, 0x100002)
+    put(store, 0x100003, retires=("00000001",))
+    put(store, 4)
+    store.revert("00000004")
+    every = store.edits()
+    assert store.active() == [i for i, e in every.items() if e.state == "active"]
+    wanted = ["00000004", "none such", "00000001"]
+    assert store.records(wanted) == {i: every[i] for i in ("00000001", "00000004")}
+    assert list(store.records(reversed(list(every)))) == list(every), "oldest first"
+    assert store.records([]) == {}
+    assert store.resolve("00000001") == "00000001"
+    assert store.resolve("00000001"[:8]) == "00000001"
+    for short in ("0010000", "", "ff"):
+        with pytest.raises(EditNotFoundError):
+            store.resolve(short)
+
+
+def test_held_gives_what_load_does_and_reads_tensors_when_asked(store: EditStore) -> None:
+    for number in (1, 2, 3):
+        put(store, number)
+    store.revert("00000002")
+    held, damaged = store.held(["00000003", "00000002", "00000001"])
+    loaded, _ = store.load(["00000003", "00000001"])
+    assert damaged == []
+    assert [e.id for e in held.edits] == ["00000003", "00000001"]
+    assert held.edits == [one.edit for one in loaded]
+    for one, row, read in zip(loaded, held.rows, held.read, strict=True):
+        assert torch.equal(held.keys[row], one.key)
+        tensors = read()
+        assert tensors.keys() == one.tensors.keys()
+        assert all(torch.equal(tensors[n], t) for n, t in one.tensors.items())
+    assert store.held([])[0].edits == []
+    with pytest.raises(EditNotFoundError):
+        store.held(["00000009"])
+
+
 def test_no_thumbnail_no_tensors_no_loss(store: EditStore) -> None:
     store.commit(make_edit(1, loss=math.nan), make_key(1), {}, None)
     assert store.thumbnail("00000001") is None
@@ -192,6 +230,12 @@ def test_changed_sees_others_only(root: Path, disk: DiskStore) -> None:
         assert disk.changed()
         disk.edits()
         assert not disk.changed()
+        put(other, 4)
+        assert disk.changed()
+        disk.records(["00000004"])
+        assert disk.changed(), "one record is no look at all of them"
+        assert disk.active()[-1] == "00000004"
+        assert not disk.changed()
 
 
 def test_looking_for_changes_and_opening_are_cheap(root: Path, disk: DiskStore) -> None:
@@ -206,6 +250,37 @@ def test_looking_for_changes_and_opening_are_cheap(root: Path, disk: DiskStore) 
     with DiskStore.open(root, BINDING) as again:
         assert len(again.edits()) == 200
     assert time.perf_counter() - start < 0.5
+
+
+def test_a_store_without_indexes_is_given_them(root: Path) -> None:
+    with DiskStore.open(root, BINDING, create=True) as store:
+        put(store, 1)
+        put(store, 2, retires=("00000001",))
+    with sqlite3.connect(root / "store.sqlite3") as db:
+        for name in database._INDEXES:
+            db.execute(f"DROP INDEX {name}")
+    db.close()
+    with DiskStore.open(root, BINDING) as store:
+        plans = [
+            " ".join(row[3] for row in store._db.execute(f"EXPLAIN QUERY PLAN {query}"))
+            for query in (
+                "SELECT id FROM edits WHERE state IN ('active') ORDER BY number",
+                "SELECT id FROM edits WHERE retired_by = 'x'",
+            )
+        ]
+        assert "edits_by_state" in plans[0]
+        assert "edits_by_successor" in plans[1]
+        assert store.active() == ["00000002"]
+        assert {e.state for e in store.revert("00000002")} == {"reverted", "active"}
+
+
+def test_a_commit_reads_no_other_record(root: Path, disk: DiskStore) -> None:
+    for number in range(5):
+        put(disk, number)
+    disk._db.execute("UPDATE edits SET positives = 'not JSON' WHERE id = '00000000'")
+    put(disk, 5, retires=("00000001",))
+    disk.revert("00000005")
+    assert_held(disk, 1, 2, 3, 4)
 
 
 def test_threads_share_a_handle(disk: DiskStore) -> None:

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from balancedit.errors import StoreError
+from balancedit.errors import DamagedEditError, EditNotFoundError, StoreError
 from balancedit.store import DiskStore, database
+from balancedit.store import disk as module
 from store_cases import (
     BINDING,
     WIDTH,
@@ -75,6 +76,68 @@ def test_a_damaged_edit_is_named_and_the_others_work(
     assert "revert" in damaged[0].reason
     disk.revert("00000002")
     assert disk.load(disk.edits())[1] == []
+
+
+@pytest.mark.parametrize(("damage", "said"), DAMAGES)
+def test_held_names_what_load_names(
+    root: Path, disk: DiskStore, damage: Callable[[Path, Path], object], said: str
+) -> None:
+    for number in (1, 2, 3):
+        put(disk, number)
+    damage(root / "edits" / "00000002.safetensors", root / "keys.bin")
+    held, damaged = disk.held(disk.active())
+    assert [e.id for e in held.edits] == ["00000001", "00000003"]
+    assert damaged == disk.load(disk.active())[1]
+    assert said in damaged[0].reason
+
+
+LATE = [True, False, False, False, False]  # which of them only the content shows
+
+
+@pytest.mark.parametrize(
+    ("damage", "late"), [(d, at) for (d, _), at in zip(DAMAGES, LATE, strict=True)]
+)
+def test_in_a_large_store_content_is_checked_when_it_is_read(
+    root: Path,
+    disk: DiskStore,
+    damage: Callable[[Path, Path], object],
+    late: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for number in (1, 2, 3):
+        put(disk, number)
+    monkeypatch.setattr(module, "CHECKED_EDITS", 2)
+    damage(root / "edits" / "00000002.safetensors", root / "keys.bin")
+    held, damaged = disk.held(disk.active())
+    assert [d.id for d in damaged] == ([] if late else ["00000002"])
+    assert len(held.edits) + len(damaged) == 3
+    good = {e.id: read for e, read in zip(held.edits, held.read, strict=True)}
+    assert good["00000001"]()["n"] == 1
+    if late:
+        with pytest.raises(DamagedEditError, match=r"00000002.*checksum.*revert"):
+            good["00000002"]()
+        disk.revert("00000002")
+    (root / "edits" / "00000003.safetensors").unlink()
+    with pytest.raises(DamagedEditError, match=r"00000003.*missing"):
+        good["00000003"]()
+
+
+def test_an_edit_reverted_before_it_is_read_is_not_damaged(root: Path, disk: DiskStore) -> None:
+    put(disk, 1)
+    (read,) = disk.held(["00000001"])[0].read
+    with DiskStore.open(root, BINDING) as other:
+        other.revert("00000001")
+    with pytest.raises(EditNotFoundError, match="reverted"):
+        read()
+
+
+def test_keys_taken_over_stay_when_more_are_written(root: Path, disk: DiskStore) -> None:
+    for number in (1, 2):
+        put(disk, number)
+    held, _ = disk.held(disk.active())
+    put(disk, 3)
+    disk.revert("00000001")
+    assert torch.equal(held.keys[held.rows], torch.stack([make_key(1), make_key(2)]))
 
 
 def test_a_keys_file_cut_short_loses_its_end_only(root: Path, disk: DiskStore) -> None:
@@ -305,8 +368,6 @@ def test_a_read_only_copy_of_a_store_in_use_is_not_read_without_its_log() -> Non
 def test_a_read_only_reader_follows_a_live_writer_and_a_replaced_file(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from balancedit.store import disk as module
-
     DiskStore.open(root, BINDING, create=True).close()
     real = database._connect
 

@@ -11,9 +11,11 @@ import builtins
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
@@ -21,7 +23,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from balancedit.errors import InputError, StoreError
+from balancedit.errors import DamagedEditError, InputError, StoreError
 from balancedit.forcing import ForcedAnswer, force_answers
 from balancedit.generation import (
     GeneratedAnswer,
@@ -29,7 +31,6 @@ from balancedit.generation import (
     generate_answers,
     remembering,
 )
-from balancedit.history import resolve
 from balancedit.images import Source, open_image, pixel_hash, thumbnail
 from balancedit.methods import EditRequest, Method, configure, make_method
 from balancedit.models.loading import LoadedModel, load_model
@@ -141,7 +142,11 @@ class Editor:
 
     @property
     def damaged(self) -> tuple[DamagedEdit, ...]:
-        """Edits whose stored tensors are damaged; they are left out, the others work."""
+        """Edits whose stored key or tensors are damaged; they are left out, the others work.
+
+        In a store of more than a few hundred edits, keys and the files' sizes are checked when it
+        is opened, and the content of a file when the edit first fires; one found damaged then is
+        left out from that answer on, and named here."""
         return tuple(self._damaged.values())
 
     def list(self, *, states: Sequence[EditState] = ("active",)) -> builtins.list[Edit]:
@@ -150,8 +155,8 @@ class Editor:
 
     def get(self, edit_id: str) -> Edit:
         """One edit by id, or by the beginning of it. Raises `EditNotFoundError`."""
-        edits = self._store.edits()
-        return edits[resolve(edits, edit_id)]
+        edit_id = self._store.resolve(edit_id)
+        return self._store.records([edit_id])[edit_id]
 
     # -- asking ------------------------------------------------------------------------------
 
@@ -220,11 +225,10 @@ class Editor:
             answer = self.ask(picture, question)
             with self._method.bypass():
                 base = self._generate([(picture, question)])[0].text
-            matches = self._method.neighbours(picture, question)
-            edits = self._store.edits()
-        neighbours = tuple(
-            Neighbour(edits[m.id], m.distance, m.radius, m.inside) for m in matches[:nearest]
-        )
+            matches = self._method.neighbours(picture, question, nearest)
+            named = [m.id for m in matches] + ([answer.nearest] if answer.nearest else [])
+            edits = self._store.records(named)
+        neighbours = tuple(Neighbour(edits[m.id], m.distance, m.radius, m.inside) for m in matches)
         return Explanation(question, answer, base, neighbours, reason(answer, base, edits))
 
     def force(
@@ -341,7 +345,7 @@ class Editor:
         model, bit for bit. Raises `EditNotFoundError` or `StoreError`."""
         with self._lock:
             self.refresh()
-            wanted = resolve(self._store.edits(), edit_id)
+            wanted = self._store.resolve(edit_id)
             changed = self._store.revert(wanted)
             self._sync()
         return next(e for e in changed if e.id == wanted)
@@ -427,21 +431,42 @@ class Editor:
 
     def _sync(self) -> None:
         """Make the method hold exactly the store's active edits."""
-        wanted = [e.id for e in self._store.edits().values() if e.state == "active"]
+        wanted = self._store.active()
         held = set(self._method.active())
         missing = [i for i in wanted if i not in held]
         if missing and self._method.sequential:  # what comes after it is added again behind it
             missing = wanted[wanted.index(missing[0]) :]
         for gone in held - (set(wanted) - set(missing)):
             self._method.remove(gone)
+        standing = set(wanted) - set(missing)
+        self._damaged = {i: d for i, d in self._damaged.items() if i in standing}
         if missing:
+            self._take_over(missing)
+        if self._attached:
+            self._method.settle()
+
+    def _take_over(self, missing: Sequence[str]) -> None:
+        """Put stored edits in force, all but damaged ones."""
+        if self._method.reads_late:
+            held, damaged = self._store.held(missing)
+            late = [
+                partial(self._read, e.id, read)
+                for e, read in zip(held.edits, held.read, strict=True)
+            ]
+            self._method.add_many(replace(held, read=late))
+        else:
             good, damaged = self._store.load(missing)
             for entry in good:
                 self._method.add(entry.edit, entry.key, entry.tensors)
-            self._damaged |= {d.id: d for d in damaged}
-        self._damaged = {i: d for i, d in self._damaged.items() if i in wanted}
-        if self._attached:
-            self._method.settle()
+        self._damaged |= {d.id: d for d in damaged}
+
+    def _read(self, edit_id: str, read: Callable[[], dict[str, torch.Tensor]]) -> Any:
+        """A stored edit's tensors, when they are first wanted."""
+        try:
+            return read()
+        except DamagedEditError as error:
+            self._damaged[edit_id] = DamagedEdit(edit_id, error.reason)
+            raise
 
     def _generate(
         self,

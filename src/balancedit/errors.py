@@ -47,6 +47,15 @@ class StoreError(BalanceditError):
     """An edit store that cannot be opened, read or written."""
 
 
+class DamagedEditError(StoreError):
+    """An edit whose stored tensors cannot be trusted; it is left out, the others work."""
+
+    def __init__(self, edit_id: str, reason: str) -> None:
+        super().__init__(f"edit '{edit_id}' is left out: {reason}")
+        self.edit_id = edit_id
+        self.reason = reason
+
+
 class StoreMismatchError(StoreError):
     """An edit store made for another model, layer, method, key or distance."""
 

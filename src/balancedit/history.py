@@ -11,6 +11,8 @@ from dataclasses import replace
 from balancedit.errors import EditNotFoundError, nearest_names
 from balancedit.types import Edit
 
+_COMPARED = 1000  # ids that a mistyped one is compared with; beyond, those that begin alike
+
 
 def resolve(edits: Iterable[str], wanted: str) -> str:
     """The one id among `edits` that equals `wanted` or, failing that, begins with it.
@@ -27,7 +29,8 @@ def resolve(edits: Iterable[str], wanted: str) -> str:
         raise EditNotFoundError(
             f"edit id '{wanted}' is short for several edits: {', '.join(matches)}; give more of it"
         )
-    hint = nearest_names(wanted, ids) if ids else "; no edit is held"
+    alike = ids if len(ids) <= _COMPARED else [i for i in ids if i[:2] == wanted[:2]]
+    hint = nearest_names(wanted, alike) if ids else "; no edit is held"
     raise EditNotFoundError(f"no edit with id '{wanted}'{hint} (`balancedit list` shows them)")
 
 

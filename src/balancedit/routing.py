@@ -257,12 +257,19 @@ class Router:
     # -- hooks -------------------------------------------------------------------------------
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        given = named_arguments(module, args, kwargs)
-        shape = batch_shape(given)
         if self._depth == 0 or module is self._observed[0]:  # an interrupt may leave depth behind
             self._depth, self._call = 0, _Call()
         self._depth += 1
-        if shape is None or self._call is None:
+        if self._call is None:
+            return
+        held = self._session.route if self._session else None
+        given = kwargs if held is not None else named_arguments(module, args, kwargs)
+        shape = batch_shape(given) or batch_shape(named_arguments(module, args, kwargs))
+        if shape is None:
+            return
+        if held is not None:  # a decode step: nothing else to work out
+            _check_rows(held, shape[0])
+            self._call.route = held
             return
         self._observe(given, *shape)
 
@@ -271,6 +278,8 @@ class Router:
         call = self._call
         if call is None or call.route is None:
             return
+        if call.prompt is None and self._session is not None:
+            return  # a decode step: its cache is the prompt's
         cache = call.cache if call.cache is not None else getattr(output, "past_key_values", None)
         if weakly_known(cache):
             self._by_cache[cache] = call.route
@@ -307,22 +316,19 @@ class Router:
 
     def _held(self, batch: int, length: int, past: int, cache: Any) -> Route | None:
         """The decision this call must go on with, or None when it brings a new prompt."""
-        route = self._session.route if self._session else None
-        if route is None and past > 0:
-            route = self._by_cache.get(cache) if weakly_known(cache) else None
-            if route is None and (self.decide is None or self._paused):
-                return Route((Decision(),) * batch)
-            if route is None:
-                raise RoutingError(
-                    f"{past} prompt tokens are already in a cache that was filled elsewhere; run "
-                    "the whole prompt in one call inside the editor's context"
-                )
-            if self._session or length > 1:
-                raise RoutingError(_IN_PIECES)
-        if route is not None and len(route.rows) != batch:
+        if not past:
+            return None
+        route = self._by_cache.get(cache) if weakly_known(cache) else None
+        if route is None and (self.decide is None or self._paused):
+            return Route((Decision(),) * batch)
+        if route is None:
             raise RoutingError(
-                f"a decode step brings {batch} rows, its prompt had {len(route.rows)}"
+                f"{past} prompt tokens are already in a cache that was filled elsewhere; run "
+                "the whole prompt in one call inside the editor's context"
             )
+        if self._session or length > 1:
+            raise RoutingError(_IN_PIECES)
+        _check_rows(route, batch)
         return route
 
     def _without_answer(self, real: torch.Tensor, labels: Any) -> torch.Tensor:
@@ -370,6 +376,11 @@ class Router:
                 f"{tuple(prompt.shape)} tokens; choose a layer of the language model"
             )
         return self._pool(h.detach().reshape(*prompt.shape, -1), prompt.to(h.device))
+
+
+def _check_rows(route: Route, batch: int) -> None:
+    if len(route.rows) != batch:
+        raise RoutingError(f"a decode step brings {batch} rows, its prompt had {len(route.rows)}")
 
 
 def _refuse_packed(*_: Any, **__: Any) -> Any:

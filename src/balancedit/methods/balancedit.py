@@ -12,7 +12,7 @@ follow and why.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from balancedit.codebook import DISTANCES, Codebook, Match
-from balancedit.errors import InputError, nearest_names
+from balancedit.errors import DamagedEditError, EditNotFoundError, InputError, nearest_names
 from balancedit.images import ANCHORS
 from balancedit.keys import POOLS
 from balancedit.methods.protocol import EditRequest, LearnedEdit
@@ -28,6 +28,7 @@ from balancedit.methods.routed import RoutedMethod, by_radius, check_adam
 from balancedit.models.loading import LoadedModel
 from balancedit.routing import Decision
 from balancedit.scope import influence_radius
+from balancedit.store.protocol import HeldEdits
 from balancedit.text import same_text
 from balancedit.types import Edit
 
@@ -81,12 +82,13 @@ class BalancEdit(RoutedMethod):
 
     name = "balancedit"
     sequential = False
+    reads_late = True
 
     def __init__(self, loaded: LoadedModel, config: BalancEditConfig) -> None:
         super().__init__(loaded, POOLS[config.key], config.key_layer)
         self.config = config
         self._codebook = Codebook(DISTANCES[config.distance])
-        self._edits: dict[str, Edit] = {}
+        self._rivals: dict[str, _Rival] = {}
 
     @property
     def positives(self) -> int:
@@ -130,14 +132,14 @@ class BalancEdit(RoutedMethod):
             request.image,
             request.question,
             request.target,
-            self._layer.tensor(overlaps) if overlaps else self._layer.base_weight,
+            self._layer.tensors(overlaps) if overlaps else {"weight": self._layer.base_weight},
             steps=self.config.steps,
             lr=self.config.lr if self.config.lr is not None else self._loaded.edit_lr,
             eps=self.config.eps,
         )
         return LearnedEdit(
             key=keys[0].cpu(),
-            tensors={"weight": trained.tensor.cpu()},
+            tensors={name: t.cpu() for name, t in trained.tensors.items()},
             radius=radius.value,
             d_positive=radius.d_positive,
             d_negative=radius.d_negative,
@@ -157,42 +159,84 @@ class BalancEdit(RoutedMethod):
         Conflict: the same fact again with another answer, that is, each key lies as near to the
         other as a rephrasing does to its own; the older edit is retired.
         """
-        ranked = self._codebook.ranked(key)
-        overlaps = next((m.id for m in ranked if m.inside), None)
+        overlaps = self._codebook.containing(key)
+        while overlaps is not None and not self._readable([overlaps.id]):
+            overlaps = self._codebook.containing(key)
         retires = tuple(
             m.id
-            for m in ranked
-            if m.distance <= min(d_positive, _known(self._edits[m.id].d_positive))
-            and not same_text(self._edits[m.id].target, target)
+            for m in self._codebook.within(key, d_positive)
+            if m.distance <= min(d_positive, self._rivals[m.id].d_positive)
+            and not same_text(self._rivals[m.id].target, target)
         )
-        return overlaps, retires
+        return overlaps.id if overlaps else None, retires
 
     # -- holding -----------------------------------------------------------------------------
 
     def add(self, edit: Edit, key: torch.Tensor, tensors: Mapping[str, torch.Tensor]) -> None:
         """Put an entry in force. key: (D,); tensors: ``weight`` (O, D), the transformation."""
-        self._layer.add(edit.id, tensors["weight"])
+        self._layer.add(edit.id, tensors)
         self._codebook.add(edit.id, key, _known(edit.radius))
-        self._edits[edit.id] = edit
+        self._rivals[edit.id] = _Rival.of(edit)
         self._decide_by(self._decide)
+
+    def add_many(self, held: HeldEdits) -> None:
+        """Put many stored edits in force; see `Method.add_many`."""
+        ids = [edit.id for edit in held.edits]
+        radii = [_known(edit.radius) for edit in held.edits]
+        self._codebook.add_mapped(ids, held.keys, held.rows, radii)
+        for edit, read in zip(held.edits, held.read, strict=True):
+            self._layer.add_late(edit.id, read)
+            self._rivals[edit.id] = _Rival.of(edit)
+        self._decide_by(self._decide if len(self._codebook) else None)
 
     def remove(self, edit_id: str) -> None:
         """Take an entry out of force; keys, radii and transformations of the others stay."""
         self._codebook.remove(edit_id)
         self._layer.remove(edit_id)
-        del self._edits[edit_id]
+        del self._rivals[edit_id]
         self._decide_by(self._decide if len(self._codebook) else None)
+
+    def settle(self) -> None:
+        """Bring the codebook's index up to date, rather than at the next question."""
+        self._codebook.prepare()
 
     def active(self) -> Sequence[str]:
         """Ids in force, oldest first."""
         return self._codebook.ids
 
-    def neighbours(self, image: Image.Image | None, question: str) -> list[Match]:
-        """Every entry as seen from a query, nearest first."""
-        return self._codebook.ranked(self.prefill_keys([image], [question])[0])
+    def neighbours(self, image: Image.Image | None, question: str, most: int) -> list[Match]:
+        """The nearest entries as seen from a query, nearest first."""
+        return self._codebook.ranked(self.prefill_keys([image], [question])[0], most)
 
     def _decide(self, keys: torch.Tensor) -> list[Decision]:
-        return by_radius(self._codebook.nearest(keys))
+        decisions = by_radius(self._codebook.nearest(keys))
+        while not self._readable({d.fired for d in decisions if d.fired}):
+            decisions = by_radius(self._codebook.nearest(keys))
+        return decisions
+
+    def _readable(self, ids: Iterable[str]) -> bool:
+        """Read these edits' tensors; those that cannot be read are taken out of force."""
+        lost = []
+        for edit_id in ids:
+            try:
+                self._layer.tensors(edit_id)
+            except (DamagedEditError, EditNotFoundError):
+                lost.append(edit_id)
+        for edit_id in lost:
+            self.remove(edit_id)
+        return not lost
+
+
+@dataclass(frozen=True, slots=True)
+class _Rival:
+    """What a later edit of the same fact is compared with."""
+
+    target: str
+    d_positive: float
+
+    @classmethod
+    def of(cls, edit: Edit) -> _Rival:
+        return cls(edit.target, _known(edit.d_positive))
 
 
 def _known(value: float | None) -> float:

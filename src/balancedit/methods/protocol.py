@@ -17,6 +17,7 @@ from PIL import Image
 
 from balancedit.codebook import Match
 from balancedit.routing import RouteTrace
+from balancedit.store.protocol import HeldEdits
 from balancedit.types import Edit
 
 Row = tuple[Image.Image | None, str]  # a picture, or none, and a question
@@ -62,12 +63,14 @@ class Method(Protocol):
     """One editing method, bound to one loaded model.
 
     `sequential`: what an edit does depends on those made before it, so they must be held in the
-    order they were made in. `reads_once`: nothing that runs before the edited layer's block is
+    order they were made in. `reads_late`: edits can be taken over with their tensors still where
+    they are kept (`add_many`). `reads_once`: nothing that runs before the edited layer's block is
     looked at, so that prompts may be read that far once (`replay.py`).
     """
 
     name: str
     sequential: bool
+    reads_late: bool
     reads_once: bool
 
     @property
@@ -88,6 +91,10 @@ class Method(Protocol):
     def add(self, edit: Edit, key: torch.Tensor, tensors: Mapping[str, torch.Tensor]) -> None:
         """Put a learned edit in force; key and tensors as in `LearnedEdit`."""
 
+    def add_many(self, held: HeldEdits) -> None:
+        """Put many stored edits in force, where `reads_late`; tensors are read when they are first
+        wanted, and an edit whose tensors then cannot be read is taken out of force."""
+
     def remove(self, edit_id: str) -> None:
         """Take an edit out of force."""
 
@@ -99,9 +106,9 @@ class Method(Protocol):
     def active(self) -> Sequence[str]:
         """Ids in force, oldest first."""
 
-    def neighbours(self, image: Image.Image | None, question: str) -> Sequence[Match]:
-        """Edits as seen from a query, nearest first; none where the method has no distance. Called
-        while attached."""
+    def neighbours(self, image: Image.Image | None, question: str, most: int) -> Sequence[Match]:
+        """The `most` nearest edits as seen from a query, nearest first; none where the method has
+        no distance. Called while attached."""
 
     def worded(self, rows: Sequence[Row]) -> Sequence[Row]:
         """What the model is asked instead of (image, question), in the same order. Called while

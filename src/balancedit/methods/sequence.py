@@ -157,14 +157,14 @@ class WeightSequence(RoutedMethod):
             self._layer.remove(edit_id)
         self._applied = (newest.edit.id, newest.weight) if newest else None
         if newest is not None:
-            self._layer.add(newest.edit.id, newest.weight)
+            self._layer.add(newest.edit.id, {"weight": newest.weight})
         self._decide_by(self._decide if newest else None)
 
     def active(self) -> Sequence[str]:
         """Ids in force, oldest first."""
         return [s.edit.id for s in self._steps]
 
-    def neighbours(self, image: Image.Image | None, question: str) -> list[Match]:
+    def neighbours(self, image: Image.Image | None, question: str, most: int) -> list[Match]:
         """None: no edit is nearer to a prompt than another."""
         return []
 

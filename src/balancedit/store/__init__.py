@@ -6,6 +6,14 @@ they belong to (`Binding`). `docs/store.md` describes the files and what is prom
 
 from balancedit.store.disk import DiskStore
 from balancedit.store.memory import MemoryStore
-from balancedit.store.protocol import Binding, DamagedEdit, EditStore, HeldEdit
+from balancedit.store.protocol import Binding, DamagedEdit, EditStore, HeldEdit, HeldEdits
 
-__all__ = ["Binding", "DamagedEdit", "DiskStore", "EditStore", "HeldEdit", "MemoryStore"]
+__all__ = [
+    "Binding",
+    "DamagedEdit",
+    "DiskStore",
+    "EditStore",
+    "HeldEdit",
+    "HeldEdits",
+    "MemoryStore",
+]

@@ -9,17 +9,18 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from balancedit import history
 from balancedit.errors import StoreError
 from balancedit.store.files import sync_directory
 from balancedit.store.protocol import Binding
-from balancedit.types import Edit
+from balancedit.types import Edit, EditState
 
 NAME = "store.sqlite3"
 #: Raise it whenever a table changes, `Edit`'s fields included.
@@ -70,10 +71,19 @@ CREATE TABLE edits (
     thumbnail BLOB
 );
 """
+# Not part of the format: they make finding ids by state, and edits that wait for another, cost no
+# look at every record. A store made without them is given them when it is next opened for writing.
+_INDEXES = {
+    "edits_by_state": "CREATE INDEX edits_by_state ON edits (state, number, id)",
+    "edits_by_successor": "CREATE INDEX edits_by_successor ON edits (retired_by) "
+    "WHERE retired_by IS NOT NULL",
+}
 
 _FIELDS = tuple(f.name for f in fields(Edit))
 _TUPLES = frozenset(f.name for f in fields(Edit) if str(f.type).startswith("tuple"))
-_FLOATS = frozenset(f.name for f in fields(Edit) if f.type == "float")
+_TUPLES_AT = tuple(i for i, name in enumerate(_FIELDS) if name in _TUPLES)
+_FLOATS_AT = tuple(i for i, f in enumerate(fields(Edit)) if f.type == "float")
+_EACH = "SELECT value FROM json_each(?)"
 CONTENT_COLUMNS = ("key_index", "key_sha256", "tensors_size", "tensors_sha256")
 
 
@@ -90,6 +100,8 @@ def create_database(root: Path, binding: Binding) -> None:
             db.execute("PRAGMA synchronous = FULL")
             db.execute("BEGIN IMMEDIATE")
             for statement in _SCHEMA.split(";"):
+                db.execute(statement)
+            for statement in _INDEXES.values():
                 db.execute(statement)
             db.execute(
                 "INSERT INTO store VALUES (1, ?, ?, ?, ?, ?, NULL)",
@@ -167,6 +179,23 @@ def _connect(root: Path, options: str) -> sqlite3.Connection:
     return db
 
 
+def add_indexes(db: sqlite3.Connection) -> None:
+    """Give a store of an earlier version the indexes it lacks, unless somebody is writing."""
+    found = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
+    missing = [statement for name, statement in _INDEXES.items() if name not in found]
+    if not missing:
+        return
+    with suppress(sqlite3.OperationalError):  # busy, or the disk is full: it works without
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in missing:
+                db.execute(statement)
+            db.execute("COMMIT")
+        finally:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+
+
 def read_binding(db: sqlite3.Connection, root: Path) -> Binding:
     """Whom the store belongs to; `StoreError` for a database that this version cannot read."""
     found = db.execute("SELECT format FROM store").fetchone()
@@ -184,23 +213,64 @@ def read_binding(db: sqlite3.Connection, root: Path) -> Binding:
         raise sqlite3.DatabaseError(f"its description: {error}") from error
 
 
-def read_records(db: sqlite3.Connection) -> dict[str, Edit]:
-    """Every record by id, oldest first."""
-    rows = db.execute(f"SELECT {', '.join(_FIELDS)} FROM edits ORDER BY number")
-    return {row["id"]: _record(row) for row in rows}
+def read_records(db: sqlite3.Connection, ids: Iterable[str] | None = None) -> dict[str, Edit]:
+    """Records by id, oldest first: all of them, or those of `ids` that exist."""
+    if ids is None:
+        return _records(db, "")
+    return _records(db, f"WHERE id IN ({_EACH})", _listed(ids))
 
 
-def _record(row: sqlite3.Row) -> Edit:
-    values: dict[str, Any] = {name: row[name] for name in _FIELDS}
+def read_waiting(db: sqlite3.Connection, edit_id: str) -> dict[str, Edit]:
+    """Records of the edits that `edit_id` has retired, by id, oldest first."""
+    return _records(db, "WHERE retired_by = ?", edit_id)
+
+
+def _records(db: sqlite3.Connection, where: str, *given: str) -> dict[str, Edit]:
+    rows = db.execute(f"SELECT {', '.join(_FIELDS)} FROM edits {where} ORDER BY number", given)
+    rows.row_factory = None
+    return {row[0]: _record(row) for row in rows}
+
+
+def read_ids(db: sqlite3.Connection, *states: EditState) -> list[str]:
+    """Ids of the edits in these states, oldest first."""
+    rows = db.execute(
+        f"SELECT id FROM edits WHERE state IN ({_EACH}) ORDER BY number", (_listed(states),)
+    )
+    return [row[0] for row in rows]
+
+
+def read_contents(db: sqlite3.Connection, ids: Iterable[str]) -> dict[str, tuple[Any, ...]]:
+    """By id, where those edits' contents are: the values of `CONTENT_COLUMNS`."""
+    columns = ", ".join(("id", *CONTENT_COLUMNS))
+    rows = db.execute(f"SELECT {columns} FROM edits WHERE id IN ({_EACH})", (_listed(ids),))
+    rows.row_factory = None
+    return {row[0]: row[1:] for row in rows}
+
+
+def resolve(db: sqlite3.Connection, wanted: str) -> str:
+    """The id that equals or begins with `wanted`; see `history.resolve`."""
+    if db.execute("SELECT 1 FROM edits WHERE id = ?", (wanted,)).fetchone():
+        return wanted
+    rows = db.execute("SELECT id FROM edits ORDER BY number")
+    return history.resolve([row[0] for row in rows], wanted)
+
+
+def _listed(values: Iterable[str]) -> str:
+    """Any number of texts as the one parameter that `_EACH` stands for."""
+    return json.dumps(list(values))
+
+
+def _record(row: Sequence[Any]) -> Edit:
+    values = list(row)
     try:
-        for name in _TUPLES:
-            values[name] = tuple(json.loads(values[name]))
+        for at in _TUPLES_AT:
+            values[at] = tuple(json.loads(values[at])) if values[at] != "[]" else ()
     except ValueError as error:
-        raise sqlite3.DatabaseError(f"edit '{values['id']}': {error}") from error
-    for name in _FLOATS:
-        if values[name] is None:  # SQLite keeps NaN as NULL
-            values[name] = math.nan
-    return Edit(**values)
+        raise sqlite3.DatabaseError(f"edit '{values[0]}': {error}") from error
+    for at in _FLOATS_AT:
+        if values[at] is None:  # SQLite keeps NaN as NULL
+            values[at] = math.nan
+    return Edit(*values)
 
 
 def _values(edit: Edit) -> list[Any]:

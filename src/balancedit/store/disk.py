@@ -12,23 +12,32 @@ import errno
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from balancedit import history
-from balancedit.errors import StoreError, StoreMismatchError
+from balancedit.errors import (
+    DamagedEditError,
+    EditNotFoundError,
+    StoreError,
+    StoreMismatchError,
+)
 from balancedit.store import database, files
 from balancedit.store.failures import explained
-from balancedit.store.protocol import Binding, DamagedEdit, HeldEdit, checked_key
+from balancedit.store.protocol import Binding, DamagedEdit, HeldEdit, HeldEdits, checked_key
 from balancedit.types import Edit
 
 if TYPE_CHECKING:
     import torch
 
 _CHUNK = 64  # files held in memory at once while they are only checked
+#: A store no larger than this is checked whole when its edits are taken over; of a larger one only
+#: the keys and the files' sizes are, and each file's content when it is first wanted.
+CHECKED_EDITS, CHECKED_BYTES = 256, 256 * 2**20
 _DAMAGE_REMEDY = "restore it from a copy, or revert the edit and make it again"
 
 
@@ -48,7 +57,7 @@ class DiskStore:
         self._bound = bound  # opened for a model, so edits may be added
         self._binding = database.read_binding(self._db, root)
         self._lock = threading.RLock()
-        self._seen = self._version()  # when `edits` last looked
+        self._seen = self._version()  # when the records were last looked at
 
     @classmethod
     def open(
@@ -85,6 +94,8 @@ class DiskStore:
             except BaseException:
                 opened[0].close()
                 raise
+        if writable:
+            database.add_indexes(opened[0])
         store._sweep()
         return store
 
@@ -117,7 +128,7 @@ class DiskStore:
             width, index = db.execute(
                 "SELECT (SELECT width FROM store), (SELECT coalesce(max(key_index), -1) FROM edits)"
             ).fetchone()
-            held = database.read_records(db)
+            held = database.read_records(db, [edit.id, *edit.retires])
             if edit.id in held:
                 raise StoreError(f"edit id '{edit.id}' is already in use; make another one")
             key = checked_key(edit, key, width)
@@ -140,6 +151,66 @@ class DiskStore:
             self._seen = self._version()
             return database.read_records(db)
 
+    def records(self, ids: Iterable[str]) -> dict[str, Edit]:
+        """See `EditStore.records`."""
+        with self._reading("read its records") as db:
+            return database.read_records(db, ids)
+
+    def active(self) -> list[str]:
+        """Ids of the edits in force, oldest first."""
+        with self._reading("read its records") as db:
+            self._seen = self._version()
+            return database.read_ids(db, "active")
+
+    def resolve(self, wanted: str) -> str:
+        """See `EditStore.resolve`."""
+        with self._reading("read its records") as db:
+            return database.resolve(db, wanted)
+
+    def held(self, ids: Iterable[str]) -> tuple[HeldEdits, list[DamagedEdit]]:
+        """See `EditStore.held`. Files' sizes are compared at once, and where there are few edits
+        (`CHECKED_EDITS`, `CHECKED_BYTES`) their checksums too."""
+        import torch
+
+        with self._reading("load its edits") as db:
+            found = self._found(db, ids)
+            (width,) = db.execute("SELECT width FROM store").fetchone()
+            keys = files.map_keys(self.root, width)
+        small = len(found) <= CHECKED_EDITS
+        small = small and sum(size for _, (_, _, size, _) in found) <= CHECKED_BYTES
+        good: list[tuple[Edit, int, Callable[[], dict[str, torch.Tensor]]]] = []
+        damaged: list[DamagedEdit] = []
+        for edit, (index, key_sum, size, tensors_sum) in found:
+            path = files.tensor_path(self.root, edit.id)
+            try:
+                files.check_key(keys, index, key_sum)
+                if small:
+                    files.read_tensors(path, size, tensors_sum)
+                else:
+                    files.check_size(path, size)
+            except files.Damage as damage:
+                damaged.append(DamagedEdit(edit.id, f"{damage}; {_DAMAGE_REMEDY}"))
+            else:
+                good.append((edit, index, partial(self._tensors, edit.id, size, tensors_sum)))
+        held = HeldEdits(
+            [edit for edit, _, _ in good],
+            torch.from_numpy(keys),
+            torch.tensor([index for _, index, _ in good], dtype=torch.long),
+            [read for _, _, read in good],
+        )
+        return held, self._not_reverted(damaged)
+
+    def _tensors(self, edit_id: str, size: int, sha256: str) -> dict[str, torch.Tensor]:
+        """An edit's tensors, checked; see `HeldEdits`."""
+        try:
+            path = files.tensor_path(self.root, edit_id)
+            return files.unpack(files.read_tensors(path, size, sha256))
+        except files.Damage as damage:
+            reason = f"{damage}; {_DAMAGE_REMEDY}"
+            if self._not_reverted([DamagedEdit(edit_id, reason)]):
+                raise DamagedEditError(edit_id, reason) from damage
+            raise EditNotFoundError(f"edit '{edit_id}' has been reverted meanwhile") from damage
+
     def load(self, ids: Iterable[str]) -> tuple[list[HeldEdit], list[DamagedEdit]]:
         """See `EditStore.load`; checksums of every key and tensor file are compared."""
         good, damaged = self._contents(ids)
@@ -159,33 +230,43 @@ class DiskStore:
         good: list[tuple[Edit, bytes, bytes]] = []
         damaged: list[DamagedEdit] = []
         with self._reading("load its edits") as db:
-            records = database.read_records(db)
             (width,) = db.execute("SELECT width FROM store").fetchone()
-            columns = ", ".join(database.CONTENT_COLUMNS)
-            for wanted in ids:
-                edit = records[history.resolve(records, wanted)]
-                if edit.state == "reverted":
-                    continue
-                index, key_sum, size, tensors_sum = db.execute(
-                    f"SELECT {columns} FROM edits WHERE id = ?", (edit.id,)
-                ).fetchone()
+            for edit, (index, key_sum, size, tensors_sum) in self._found(db, ids):
                 try:
                     key = files.read_key(self.root, index, width, key_sum)
                     path = files.tensor_path(self.root, edit.id)
                     good.append((edit, key, files.read_tensors(path, size, tensors_sum)))
                 except files.Damage as damage:
                     damaged.append(DamagedEdit(edit.id, f"{damage}; {_DAMAGE_REMEDY}"))
-        if damaged:  # or reverted by another process since: that deletes a file we still expected
-            with self._reading("load its edits") as db:
-                now = database.read_records(db)
-            damaged = [d for d in damaged if now[d.id].state != "reverted"]
-        return good, damaged
+        return good, self._not_reverted(damaged)
+
+    def _found(
+        self, db: sqlite3.Connection, ids: Iterable[str]
+    ) -> list[tuple[Edit, tuple[int, str, int, str]]]:
+        """The records of `ids`, in that order, and where their contents are; not those of reverted
+        edits."""
+        wanted = list(ids)
+        records = database.read_records(db, wanted)
+        for at, name in enumerate(wanted):
+            if name not in records:
+                wanted[at] = database.resolve(db, name)
+                records |= database.read_records(db, [wanted[at]])
+        contents = database.read_contents(db, wanted)
+        return [(records[i], contents[i]) for i in wanted if records[i].state != "reverted"]
+
+    def _not_reverted(self, damaged: list[DamagedEdit]) -> list[DamagedEdit]:
+        """Without those that another process has reverted since: that deletes a file which was
+        still expected."""
+        if not damaged:
+            return []
+        now = self.records(d.id for d in damaged)
+        return [d for d in damaged if now[d.id].state != "reverted"]
 
     def revert(self, edit_id: str) -> list[Edit]:
         """See `EditStore.revert`; the record and the key stay, the tensor file goes."""
         with self._writing(f"revert edit '{edit_id}'") as db:
-            held = database.read_records(db)
-            edit_id = history.resolve(held, edit_id)
+            edit_id = database.resolve(db, edit_id)
+            held = database.read_records(db, [edit_id]) | database.read_waiting(db, edit_id)
             changed = history.after_revert(held, edit_id)
             database.update(db, changed)
         # After the commit: a kill before leaves the edit whole, a kill here a file for the sweep.
@@ -194,14 +275,14 @@ class DiskStore:
         return changed
 
     def changed(self) -> bool:
-        """Whether another handle has committed since this one last called `edits()`."""
+        """Whether another handle has committed since this one last looked."""
         with self._lock, explained(self.root, "look for changes"):
             return self._version() != self._seen
 
     def thumbnail(self, edit_id: str) -> bytes | None:
         """The encoded picture given with the edit, if any."""
         with self._reading("read a picture") as db:
-            edit_id = history.resolve(database.read_records(db), edit_id)
+            edit_id = database.resolve(db, edit_id)
             row = db.execute("SELECT thumbnail FROM edits WHERE id = ?", (edit_id,)).fetchone()
             return row[0]
 
@@ -287,9 +368,7 @@ class DiskStore:
                 self._db.execute(f"PRAGMA busy_timeout = {int(database.BUSY_SECONDS * 1000)}")
 
     def _with_tensors(self) -> list[str]:
-        return [
-            row[0] for row in self._db.execute("SELECT id FROM edits WHERE state != 'reverted'")
-        ]
+        return database.read_ids(self._db, "active", "retired")
 
 
 def _writable(root: Path) -> bool:

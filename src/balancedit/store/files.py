@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +18,9 @@ from typing import TYPE_CHECKING
 from balancedit.errors import StoreError
 
 if TYPE_CHECKING:  # torch takes a second to import; looking at records must not wait for it
+    import numpy as np
     import torch
+    from typing_extensions import Buffer
 
 KEYS = "keys.bin"
 EDITS = "edits"
@@ -38,7 +41,7 @@ def tensor_path(root: Path, edit_id: str) -> Path:
     return root / EDITS / f"{edit_id}.safetensors"
 
 
-def digest(data: bytes) -> str:
+def digest(data: Buffer) -> str:
     """SHA-256, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
@@ -118,6 +121,42 @@ def read_key(root: Path, index: int, width: int, sha256: str) -> bytes:
     if digest(data) != sha256:
         raise Damage(f"its key in {KEYS} does not match its checksum")
     return data
+
+
+def map_keys(root: Path, width: int | None) -> np.ndarray:
+    """(M, D) float32, all whole keys of the keys file, read from the disk where they are looked at;
+    none where the file cannot be read."""
+    import numpy as np
+
+    path = root / KEYS
+    width = width or 0
+    try:
+        count = path.stat().st_size // (4 * width) if width else 0
+        if count:  # an empty file cannot be mapped
+            mapped = np.memmap(path, dtype="<f4", mode="c", shape=(count, width))
+            return np.asarray(mapped, dtype=np.float32)
+    except OSError:
+        pass
+    return np.empty((0, width), dtype=np.float32)
+
+
+def check_key(keys: np.ndarray, index: int, sha256: str) -> None:
+    """`Damage` unless row `index` of `map_keys` is the key that was committed."""
+    if index >= len(keys):
+        raise Damage(f"its key is missing from {KEYS}, which has been cut short or lost")
+    if digest(keys[index].astype("<f4", copy=False)) != sha256:
+        raise Damage(f"its key in {KEYS} does not match its checksum")
+
+
+def check_size(path: Path, size: int) -> None:
+    """`Damage` where an edit's tensor file is not there, or not as long as what was committed."""
+    name = f"{EDITS}/{path.name}"
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise Damage(f"{name} is missing or cannot be read ({error.strerror})") from error
+    if found.st_size != size or not stat.S_ISREG(found.st_mode):
+        raise Damage(f"{name} has {found.st_size} bytes instead of {size}")
 
 
 def unpack_key(data: bytes) -> torch.Tensor:

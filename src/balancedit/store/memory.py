@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from balancedit import history
 from balancedit.errors import StoreError
-from balancedit.store.protocol import Binding, DamagedEdit, HeldEdit, checked_key
+from balancedit.store.protocol import Binding, DamagedEdit, HeldEdit, HeldEdits, checked_key
 from balancedit.types import Edit
 
 if TYPE_CHECKING:
@@ -55,6 +55,28 @@ class MemoryStore:
     def edits(self) -> dict[str, Edit]:
         """Every record by id, oldest first."""
         return dict(self._edits)
+
+    def records(self, ids: Iterable[str]) -> dict[str, Edit]:
+        """See `EditStore.records`."""
+        wanted = set(ids)
+        return {i: e for i, e in self._edits.items() if i in wanted}
+
+    def active(self) -> list[str]:
+        """Ids of the edits in force, oldest first."""
+        return [e.id for e in self._edits.values() if e.state == "active"]
+
+    def resolve(self, wanted: str) -> str:
+        """See `EditStore.resolve`."""
+        return history.resolve(self._edits, wanted)
+
+    def held(self, ids: Iterable[str]) -> tuple[HeldEdits, list[DamagedEdit]]:
+        """See `EditStore.held`; nothing in memory is ever damaged."""
+        import torch
+
+        held, damaged = self.load(ids)
+        keys = torch.stack([h.key for h in held]) if held else torch.empty(0, self._width or 0)
+        reads = [h.tensors.copy for h in held]
+        return HeldEdits([h.edit for h in held], keys, torch.arange(len(held)), reads), damaged
 
     def load(self, ids: Iterable[str]) -> tuple[list[HeldEdit], list[DamagedEdit]]:
         """See `EditStore.load`; nothing in memory is ever damaged."""

@@ -5,7 +5,7 @@ D = width of the edited layer's input, the length of a key.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -50,6 +50,21 @@ class HeldEdit:
     edit: Edit
     key: torch.Tensor
     tensors: dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class HeldEdits:
+    """Many edits with their keys, their tensors still where they are kept.
+
+    keys: (M, D) float32 on the CPU, perhaps memory-mapped; rows[i] is where in it the key of
+    edits[i] is. read[i]() gives that edit's named tensors, checked; it raises `DamagedEditError`,
+    or `EditNotFoundError` for an edit that was reverted since.
+    """
+
+    edits: list[Edit]
+    keys: torch.Tensor
+    rows: torch.Tensor
+    read: Sequence[Callable[[], dict[str, torch.Tensor]]]
 
 
 @dataclass(frozen=True)
@@ -98,6 +113,24 @@ class EditStore(Protocol):
         """Every record by id, reverted and retired ones too, oldest first."""
         ...
 
+    def records(self, ids: Iterable[str]) -> dict[str, Edit]:
+        """The records of `ids` alone, by id, oldest first; `edits` where there are many edits and
+        few are wanted. Unknown ids are left out."""
+        ...
+
+    def active(self) -> list[str]:
+        """Ids of the edits in force, oldest first: what `edits` says, without its records."""
+        ...
+
+    def resolve(self, wanted: str) -> str:
+        """The id that equals `wanted` or, failing that, is the only one to begin with it."""
+        ...
+
+    def held(self, ids: Iterable[str]) -> tuple[HeldEdits, list[DamagedEdit]]:
+        """Like `load`, but tensors are read when they are wanted; keys are checked at once. What
+        damage of tensors is found already now is the store's to say."""
+        ...
+
     def load(self, ids: Iterable[str]) -> tuple[list[HeldEdit], list[DamagedEdit]]:
         """The keys and tensors of `ids`, in that order, checked; damaged ones apart.
 
@@ -111,7 +144,7 @@ class EditStore(Protocol):
         ...
 
     def changed(self) -> bool:
-        """Whether somebody else has committed since this handle last called `edits()`.
+        """Whether somebody else has committed since this handle last called `edits` or `active`.
 
         Cheap enough to ask before every question; its own commits do not count.
         """
