@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from transformers import T5Config, T5ForConditionalGeneration
 
 import tiny
-from balancedit import Editor, training
+from balancedit import Editor
 from balancedit.errors import (
     EditFailedError,
     ImageError,
@@ -97,9 +99,12 @@ def test_an_edit_that_does_not_take_says_so(make_editor: Any) -> None:
     assert any("not 'ab'" in w for w in edit.warnings)
 
 
-def test_a_loss_that_is_no_number_keeps_nothing(make_editor: Any, monkeypatch: Any) -> None:
-    editor = make_editor()
-    monkeypatch.setattr(training, "answer_loss", lambda *_: torch.tensor(float("nan")))
+@pytest.mark.parametrize("way", ["fast", "reference"])
+def test_a_loss_that_is_no_number_keeps_nothing(
+    make_editor: Any, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor, real = make_editor(training=way), F.cross_entropy
+    monkeypatch.setattr(F, "cross_entropy", lambda *args, **how: real(*args, **how) * math.nan)
     with pytest.raises(EditFailedError, match="smaller step"):
         editor.edit(PICTURE, "what?", "ab", rephrasings=["it?"])
     assert editor.list(states=("active", "retired", "reverted")) == []

@@ -12,7 +12,7 @@ from torch import nn
 import tiny
 from balancedit import Editor
 from balancedit.replay import Prefix
-from balancedit.training import finetune, with_answer
+from balancedit.training import Schedule, Start, finetune, with_answer
 
 QUESTION = "what is it?"
 
@@ -37,7 +37,11 @@ def test_an_edit_is_that_of_the_plain_loop(
     make_editor: Any, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {"method": method}
-    settings = {"balancedit": {}, "ft": {"steps": 25}, "grace": {"steps": 30}}[method]
+    settings = {
+        "balancedit": {"training": "reference"},
+        "ft": {"steps": 25},
+        "grace": {"steps": 30},
+    }[method]
     made = []
     for plain in (False, True):
         editor = _editor(make_editor, **options, **settings)
@@ -68,9 +72,13 @@ def test_the_loop_runs_what_comes_before_once(make_editor: Any) -> None:
     answer = loaded.prompter.answer_ids("cat", loaded.eos)
     with loaded.prefix.held():
         finetune(
-            loaded.model, method._layer, inputs, answer, {"weight": method._layer.base_weight},
-            steps=5, lr=0.01, eps=1e-8,
-        )  # fmt: skip
+            loaded.model,
+            method._layer,
+            inputs,
+            answer,
+            Start({"weight": method._layer.base_weight}, lr=0.01),
+            Schedule(steps=5, eps=1e-8),
+        )
     assert (len(last), len(first)) == (6, 6)  # hooks see the calls that are stood in for, too
     embedded = calls(stack[0].self_attn)
     with loaded.prefix.held(), torch.no_grad():

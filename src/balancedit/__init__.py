@@ -5,13 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from balancedit.errors import BalanceditError
-from balancedit.types import Answer, Edit, Explanation
+from balancedit.types import Answer, Edit, Explanation, Fact, FailedEdit
 
 if TYPE_CHECKING:
     from balancedit.editor import Editor
 
 __version__ = "0.1.0"
-__all__ = ["Answer", "BalanceditError", "Edit", "Editor", "Explanation", "__version__"]
+__all__ = [
+    "Answer",
+    "BalanceditError",
+    "Edit",
+    "Editor",
+    "Explanation",
+    "Fact",
+    "FailedEdit",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> Any:

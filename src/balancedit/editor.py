@@ -8,14 +8,13 @@ through `EditStore`.
 from __future__ import annotations
 
 import builtins
-import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, overload
 
@@ -23,24 +22,38 @@ import torch
 from PIL import Image
 from torch import nn
 
-from balancedit.errors import DamagedEditError, InputError, StoreError
+from balancedit.errors import (
+    BalanceditError,
+    DamagedEditError,
+    EditFailedError,
+    StoreError,
+)
 from balancedit.forcing import ForcedAnswer, force_answers
 from balancedit.generation import (
     GeneratedAnswer,
-    check_learnable,
     generate_answers,
     remembering,
 )
-from balancedit.images import Source, open_image, pixel_hash, thumbnail
-from balancedit.methods import EditRequest, Method, configure, make_method
+from balancedit.images import Source, open_image, thumbnail
+from balancedit.methods import LearnedEdit, Method, configure, make_method
 from balancedit.models.loading import LoadedModel, load_model
 from balancedit.pairing import Sources, Texts, paired
-from balancedit.records import reason, with_outcome
-from balancedit.samples import negative_sample, positive_samples
+from balancedit.preparing import PreparedFact, prepared
+from balancedit.records import reason, record_of, with_outcome
 from balancedit.store import Binding, DamagedEdit, DiskStore, EditStore, MemoryStore
 from balancedit.store.copying import copy_store
 from balancedit.text import check_answer, check_question
-from balancedit.types import Answer, Edit, EditState, Explanation, Neighbour
+from balancedit.types import (
+    Answer,
+    Edit,
+    EditState,
+    Explanation,
+    Fact,
+    FailedEdit,
+    Neighbour,
+)
+
+_PREPARED = 128  # facts whose pictures are held decoded at once
 
 
 class Editor:
@@ -291,54 +304,93 @@ class Editor:
         edit must not reach. Both matter only to a method that measures a radius with them. Raises
         `InputError`, `ImageError`, `EditFailedError` or `StoreError`; then nothing was kept.
         """
-        if image is None:
-            raise InputError("an edit needs an image; give the picture the question is about")
-        picture, question = open_image(image), check_question(question)
-        answer = check_answer(answer)
-        anchor, anchor_name = negative_sample(self._method, negative, picture.size)
+        fact = Fact(image, question, answer, rephrasings, negative)
+        (made,) = self.edit_many([fact])
+        if isinstance(made, FailedEdit):
+            raise made.error
+        return made
+
+    def edit_many(
+        self,
+        facts: Iterable[Fact],
+        *,
+        progress: Callable[[Edit | FailedEdit], None] | None = None,
+    ) -> builtins.list[Edit | FailedEdit]:
+        """Teach the model many answers, trained together in batches; what comes of each fact, in
+        their order.
+
+        The edits are those that `edit` would make of the facts one after another, with the same
+        overlaps and conflicts, and are stored one by one in that order: a process that is killed
+        leaves the first of them, whole. A fact with wrong input, or one that cannot be learned, is
+        a `FailedEdit`, and the others stand. progress: called with each as it is settled. Raises
+        `StoreError` when the store fails; the edits stored by then stand too.
+        """
         if self._store.read_only:
             raise StoreError("the edit store is read-only; open a copy of it that can be written")
-        with self._working(), remembering(self._loaded, self._method):
-            check_learnable(self._loaded, picture, question, answer)
-            started = time.perf_counter()
-            before = self._generate([(picture, question)])[0].text
-            positives, source = positive_samples(self._loaded, self._method, question, rephrasings)
-            learned = self._method.learn(EditRequest(picture, question, answer, positives, anchor))
-            record = Edit(
-                id=secrets.token_hex(4),
-                question=question,
-                target=answer,
-                answer_before=before,
-                answer_after=None,
-                radius=learned.radius,
-                d_positive=learned.d_positive,
-                d_negative=learned.d_negative,
-                positives=positives,
-                positives_source=source,
-                negative=anchor_name,
-                image_sha256=pixel_hash(picture),
-                created=datetime.now(UTC).isoformat(timespec="seconds"),
-                seconds=round(time.perf_counter() - started, 3),
-                steps=learned.steps,
-                loss=learned.loss,
-                method=self._method.name,
-                overlaps=learned.overlaps,
-                retires=learned.retires,
-                warnings=learned.warnings,
-            )
+        made: dict[int, Edit | FailedEdit] = {}
+
+        def settled(number: int, outcome: Edit | FailedEdit) -> None:
+            made[number] = outcome
+            if progress is not None:
+                progress(outcome)
+
+        numbered = enumerate(facts)
+        with self._working():
+            while some := builtins.list(islice(numbered, _PREPARED)):
+                with remembering(self._loaded, self._method):
+                    self._teach(some, settled)
+        return [made[number] for number in sorted(made)]
+
+    def _teach(
+        self,
+        facts: Sequence[tuple[int, Fact]],
+        settled: Callable[[int, Edit | FailedEdit], None],
+    ) -> None:
+        """Teach some facts, given with their numbers; tell `settled` what comes of each."""
+        ready: builtins.list[PreparedFact] = []
+        for number, fact in facts:
             try:
-                for retired in learned.retires:
-                    self._method.remove(retired)
-                self._method.add(record, learned.key, learned.tensors)
-                self._method.settle()
-                after = self._generate([(picture, question)])[0]
-                record = with_outcome(record, after.text)
-                return self._store.commit(
-                    record, learned.key, dict(learned.tensors), thumbnail(picture)
+                ready.append(prepared(self._loaded, self._method, number, fact))
+            except BalanceditError as error:
+                settled(number, FailedEdit(number, str(fact.question), error))
+        left = iter(ready)
+        started = time.perf_counter()
+        for outcomes in self._method.learn_many([fact.request for fact in ready]):
+            batch = builtins.list(zip(islice(left, len(outcomes)), outcomes, strict=True))
+            good = [(f, o) for f, o in batch if not isinstance(o, EditFailedError)]
+            queries = [(fact.request.image, fact.request.question) for fact, _ in good]
+            before = self._generate(queries)
+            share = (time.perf_counter() - started) / len(batch)
+            records = [
+                record_of(self._method.name, fact, learned, answer.text, share)
+                for (fact, learned), answer in zip(good, before, strict=True)
+            ]
+            kept = self._kept(good, records)
+            for one, outcome in batch:
+                settled(
+                    one.number,
+                    one.failed(outcome) if isinstance(outcome, EditFailedError) else next(kept),
                 )
-            except BaseException:
-                self._sync()  # the store is the truth: what it did not take is not held
-                raise
+            started = time.perf_counter()
+
+    def _kept(
+        self, learned: Sequence[tuple[PreparedFact, LearnedEdit]], records: Sequence[Edit]
+    ) -> Iterator[Edit]:
+        """Put a batch in force, see what it answers, and store its edits one by one, in order."""
+        try:
+            for (_, new), record in zip(learned, records, strict=True):
+                for retired in new.retires:
+                    self._method.remove(retired)
+                self._method.add(record, new.key, new.tensors)
+            self._method.settle()
+            after = self._generate([(fact.request.image, record.question) for fact, _ in learned])
+            for (fact, new), record, answer in zip(learned, records, after, strict=True):
+                picture = thumbnail(fact.request.image)
+                done = with_outcome(record, answer.text)
+                yield self._store.commit(done, new.key, dict(new.tensors), picture)
+        except BaseException:
+            self._sync()  # the store is the truth: what it did not take is not held
+            raise
 
     def revert(self, edit_id: str) -> Edit:
         """Take an edit back; what it had replaced returns. With no edit left the model is the base

@@ -2,11 +2,49 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
+from balancedit.images import pixel_hash
 from balancedit.text import same_text
 from balancedit.types import Answer, Edit
+
+if TYPE_CHECKING:
+    from balancedit.methods import LearnedEdit
+    from balancedit.preparing import PreparedFact
+
+
+def record_of(
+    method: str, fact: PreparedFact, learned: LearnedEdit, before: str, seconds: float
+) -> Edit:
+    """The record of a learned fact. before: what the model answers while it is not in force;
+    seconds: how long learning it took, beside preparing it."""
+    request = fact.request
+    return Edit(
+        id=secrets.token_hex(4),
+        question=request.question,
+        target=request.target,
+        answer_before=before,
+        answer_after=None,
+        radius=learned.radius,
+        d_positive=learned.d_positive,
+        d_negative=learned.d_negative,
+        positives=request.positives,
+        positives_source=fact.positives_source,
+        negative=fact.negative,
+        image_sha256=pixel_hash(request.image),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(fact.seconds + seconds, 3),
+        steps=learned.steps,
+        loss=learned.loss,
+        method=method,
+        overlaps=learned.overlaps,
+        retires=learned.retires,
+        warnings=learned.warnings,
+    )
 
 
 def with_outcome(edit: Edit, after: str) -> Edit:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -27,12 +27,41 @@ from balancedit.errors import EditFailedError
 
 
 @dataclass(frozen=True)
+class Schedule:
+    """How Adam goes. eps: its ε. stop: loss, in nats per answer token, below which an edit is done
+    before the last step; None: never."""
+
+    steps: int
+    eps: float
+    stop: float | None = None
+
+    def goes_on(self, loss: float) -> bool:
+        """Whether an edit with this loss is trained further."""
+        return math.isfinite(loss) and not (self.stop is not None and loss < self.stop)
+
+
+@dataclass(frozen=True)
+class Start:
+    """What one edit's training starts from. tensors: float32, as the layer applies them, where the
+    layer runs; fixed: those applied beside them that do not train; lr: Adam step size."""
+
+    tensors: Tensors
+    lr: float
+    fixed: Tensors = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Trained:
-    """Fine-tuned tensors, float32, and the loss before every step and after the last, in nats per
-    answer token."""
+    """Trained tensors and the fixed ones beside them, float32, and the loss before every step and
+    after the last, in nats per answer token."""
 
     tensors: dict[str, torch.Tensor]
     losses: tuple[float, ...]
+
+    @property
+    def steps(self) -> int:
+        """How many steps were taken."""
+        return len(self.losses) - 1
 
 
 def with_answer(
@@ -97,40 +126,73 @@ def finetune(
     layer: EditedLayer,
     inputs: Mapping[str, torch.Tensor],
     answer: Sequence[int],
-    start: Tensors,
-    *,
-    steps: int,
-    lr: float,
-    eps: float,
+    start: Start,
+    schedule: Schedule,
 ) -> Trained:
-    """Fine-tune a copy of `start`, tensors as `layer` applies them, with Adam until one prompt is
-    answered with `answer`.
+    """Train from `start` until one prompt is answered with `answer`, all of the model each step.
 
     inputs: one prompt's processor output, every tensor with a leading dimension of 1. Raises
     `EditFailedError` when the loss is not a number.
     """
     full = with_answer(model, inputs, answer)
-    tensors = {name: t.detach().clone().requires_grad_(True) for name, t in start.items()}
-    optimiser = torch.optim.Adam(tensors.values(), lr=lr, eps=eps)
-    losses = []
-    with frozen(model), torch.enable_grad(), layer.training(tensors):
-        for _ in range(steps):
-            optimiser.zero_grad()
-            loss = answer_loss(model, full, answer)
-            losses.append(_finite(loss.item(), lr))
-            loss.backward()
-            optimiser.step()
-        with torch.no_grad():
-            losses.append(_finite(answer_loss(model, full, answer).item(), lr))
-    return Trained({name: t.detach() for name, t in tensors.items()}, tuple(losses))
+
+    def losses(edits: Sequence[int], held: Sequence[Tensors]) -> torch.Tensor:
+        with layer.training(*held):
+            return answer_loss(model, full, answer)[None]
+
+    with frozen(model):
+        (made,) = descend(losses, [start], schedule)
+    if isinstance(made, EditFailedError):
+        raise made
+    return made
 
 
-def _finite(loss: float, lr: float) -> float:
-    if not math.isfinite(loss):
-        raise EditFailedError(
-            f"the loss became {loss} while learning the answer; try a smaller step than lr={lr:g}"
+def descend(
+    losses: Callable[[Sequence[int], Sequence[Tensors]], torch.Tensor],
+    starts: Sequence[Start],
+    schedule: Schedule,
+) -> list[Trained | EditFailedError]:
+    """Adam on N edits at once that have nothing to do with one another.
+
+    losses: (which edits, their tensors) -> the loss of each, nats per answer token, with gradients.
+    An edit is asked for as long as it is trained: until the last step, until its loss is below
+    `schedule.stop`, or until its loss is not a number, which is its error.
+    """
+    held = [
+        {name: t.detach().clone().requires_grad_(True) for name, t in start.tensors.items()}
+        for start in starts
+    ]
+    groups = [{"params": list(h.values()), "lr": s.lr} for h, s in zip(held, starts, strict=True)]
+    optimiser = torch.optim.Adam(groups, eps=schedule.eps)
+    curves: list[list[float]] = [[] for _ in starts]
+    going = list(range(len(starts)))
+    for step in range(schedule.steps + 1):
+        last = step == schedule.steps
+        with torch.set_grad_enabled(not last):
+            found = losses(going, [{**held[i], **starts[i].fixed} for i in going])
+        values = found.tolist()
+        for i, value in zip(going, values, strict=True):
+            curves[i].append(value)
+        unfinished = [at for at, value in enumerate(values) if schedule.goes_on(value)]
+        if last or not unfinished:
+            break
+        optimiser.zero_grad()
+        found[unfinished].sum().backward()
+        done = set(going) - {going[at] for at in unfinished}
+        for i in done:
+            for tensor in held[i].values():
+                tensor.grad = None  # zero, but Adam would go on by its momentum
+        optimiser.step()
+        going = [going[at] for at in unfinished]
+    return [
+        Trained({n: t.detach() for n, t in {**h, **s.fixed}.items()}, tuple(curve))
+        if math.isfinite(curve[-1])
+        else EditFailedError(
+            f"the loss became {curve[-1]} while learning the answer; try a smaller step than "
+            f"lr={s.lr:g}"
         )
-    return loss
+        for h, s, curve in zip(held, starts, curves, strict=True)
+    ]
 
 
 @contextmanager

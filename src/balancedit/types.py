@@ -6,8 +6,13 @@ command line and a notebook all show the same thing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from balancedit.errors import BalanceditError
+    from balancedit.images import Source
 
 EditState = Literal["active", "retired", "reverted"]
 #: Where an edit's rephrasings came from; "none" for a method that wants none.
@@ -75,6 +80,32 @@ class Edit:
             "retires": list(self.retires),
             "warnings": list(self.warnings),
         }
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One fact to teach, as `Editor.edit` takes it: an image, a question, the new answer, and what
+    the edit's scope is measured with (other wordings of the question, a negative picture)."""
+
+    image: Source
+    question: str
+    answer: str
+    rephrasings: Sequence[str] = ()
+    negative: Source | None = None
+
+
+@dataclass(frozen=True)
+class FailedEdit:
+    """A fact that could not be taught, and why; nothing of it was kept. number: its place among
+    those given, from 0."""
+
+    number: int
+    question: str
+    error: BalanceditError
+
+    def to_dict(self) -> dict[str, Any]:
+        """The failure as plain JSON types."""
+        return {"number": self.number, "question": self.question, "error": str(self.error)}
 
 
 @dataclass(frozen=True)

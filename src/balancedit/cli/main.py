@@ -19,6 +19,7 @@ from balancedit.cli import bench, data, models, output
 from balancedit.cli.ask import ask
 from balancedit.cli.demo.command import demo
 from balancedit.cli.edit import edit
+from balancedit.cli.edit_many import edit_many
 from balancedit.cli.explain import explain
 from balancedit.cli.list_ import list_
 from balancedit.cli.revert import revert
@@ -41,6 +42,7 @@ for _command, _name in (
     (demo, "demo"),
     (ask, "ask"),
     (edit, "edit"),
+    (edit_many, "edit-many"),
     (explain, "explain"),
     (list_, "list"),
     (show, "show"),
@@ -90,6 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if result == _INTERRUPTED:  # what newer Typers make of KeyboardInterrupt
             raise KeyboardInterrupt
         stdout.flush()
+        if isinstance(result, dict) and result.get("failed"):
+            return 1  # part of what was asked was not done
         return result if isinstance(result, int) else 0
     except (KeyboardInterrupt, typer.Abort):
         output.note("error", "interrupted; nothing half-done was kept")

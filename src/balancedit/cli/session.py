@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from balancedit.models.loading import LoadedModel
     from balancedit.store import DiskStore
 
-_DEMO = "demo:"
+DEMO = "demo:"
 _PACKAGE = "balancedit"
 
 
@@ -26,11 +26,11 @@ def picture_path(image: str) -> Path:
 
     Raises `InputError` for a demo picture that does not exist; files are checked when opened.
     """
-    if not image.startswith(_DEMO):
+    if not image.startswith(DEMO):
         return Path(image)
     folder = Path(str(files(_PACKAGE) / "assets" / "demo"))
     known = sorted(p.stem for p in folder.glob("*.png"))
-    name = image.removeprefix(_DEMO)
+    name = image.removeprefix(DEMO)
     if name not in known:
         raise InputError(f"no demo picture '{name}'{nearest_names(name, known)}")
     return folder / f"{name}.png"

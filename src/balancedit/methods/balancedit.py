@@ -12,25 +12,40 @@ follow and why.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from PIL import Image
 
+from balancedit.answer_path import Recorded, Residual, finetune_together
 from balancedit.codebook import DISTANCES, Codebook, Match
-from balancedit.errors import DamagedEditError, EditNotFoundError, InputError, nearest_names
+from balancedit.errors import (
+    DamagedEditError,
+    EditFailedError,
+    EditNotFoundError,
+    InputError,
+    nearest_names,
+)
 from balancedit.images import ANCHORS
 from balancedit.keys import POOLS
-from balancedit.methods.protocol import EditRequest, LearnedEdit
+from balancedit.low_rank import EitherForm, full_weight, is_full, kept, low_rank_start
+from balancedit.methods.protocol import EditRequest, LearnedEdit, Row
 from balancedit.methods.routed import RoutedMethod, by_radius, check_adam
 from balancedit.models.loading import LoadedModel
+from balancedit.models.weights import weight_shape
 from balancedit.routing import Decision
-from balancedit.scope import influence_radius
+from balancedit.scope import Radius, influence_radius
 from balancedit.store.protocol import HeldEdits
 from balancedit.text import same_text
+from balancedit.training import Schedule, Start, Trained, frozen
 from balancedit.types import Edit
+
+_TOGETHER = 32  # facts trained together at most
+_BYTES = 2**30  # of weights, gradients and logits in training
+_TOKENS = 6  # of an answer, as its memory is reckoned
+_ROWS = 32  # prompts in one pass
 
 
 @dataclass(frozen=True)
@@ -47,6 +62,10 @@ class BalancEditConfig:
     steps: int = 50  # Adam steps an edit (authors' code)
     lr: float | None = None  # Adam step size; None: what the model's table says
     eps: float = 1e-4  # Adam's ε (authors' code)
+    transformation: Literal["full", "low_rank"] = "full"  # the layer's weight (paper), or factors
+    rank: int = 16  # low rank: directions kept of the edit that an overlapping one builds on
+    stop: float | None = None  # loss, nats per answer token, that ends training early; None: never
+    training: Literal["fast", "reference"] = "fast"  # answer positions alone, or the plain loop
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -54,6 +73,8 @@ class BalancEditConfig:
             ("distance", self.distance, DISTANCES),
             ("degenerate", self.degenerate, ("keep", "shrink")),
             ("negative", self.negative, ANCHORS),
+            ("transformation", self.transformation, ("full", "low_rank")),
+            ("training", self.training, ("fast", "reference")),
         ):
             if value not in known:
                 raise InputError(f"unknown {name} '{value}'{nearest_names(str(value), known)}")
@@ -61,6 +82,10 @@ class BalancEditConfig:
             raise InputError(f"alpha is {self.alpha}; it weighs two distances, from 0 to 1")
         if self.positives < 1:
             raise InputError(f"positives is {self.positives}; at least 1 is needed")
+        if self.rank < 0:
+            raise InputError(f"rank is {self.rank}; it counts directions, 0 or more")
+        if self.stop is not None and not self.stop > 0:
+            raise InputError(f"stop is {self.stop}; a loss to stop at is positive, or None")
         check_adam(self.steps, self.lr, self.eps)
 
 
@@ -77,6 +102,21 @@ PRESETS: dict[str, BalancEditConfig] = {
 }
 
 
+@dataclass(frozen=True)
+class _Fact:
+    """One fact as the prefill found it: answer ids with the end token, key (D,), radius, input x
+    (A, D) and output y (A, O) of the edited layer at the answer's positions, and the answer's state
+    where the short way begins; None: it goes the long way."""
+
+    request: EditRequest
+    answer: Sequence[int]
+    key: torch.Tensor
+    radius: Radius
+    x: torch.Tensor
+    y: torch.Tensor
+    residual: Residual | None
+
+
 class BalancEdit(RoutedMethod):
     """The codebook, its transformations and the routing, bound to one model."""
 
@@ -85,7 +125,7 @@ class BalancEdit(RoutedMethod):
     reads_late = True
 
     def __init__(self, loaded: LoadedModel, config: BalancEditConfig) -> None:
-        super().__init__(loaded, POOLS[config.key], config.key_layer)
+        super().__init__(loaded, POOLS[config.key], config.key_layer, EitherForm())
         self.config = config
         self._codebook = Codebook(DISTANCES[config.distance])
         self._rivals: dict[str, _Rival] = {}
@@ -112,68 +152,183 @@ class BalancEdit(RoutedMethod):
     # -- learning ----------------------------------------------------------------------------
 
     def learn(self, request: EditRequest) -> LearnedEdit:
-        """Make an entry for one fact: key and radius from one batched prefill, then the
-        transformation. Nothing held changes. Raises `EditFailedError` when it cannot be learned."""
-        assert request.negative is not None  # `negative` asks for one
-        n = len(request.positives)
-        images = [request.image] * (1 + n) + [request.negative]
-        questions = [request.question, *request.positives, request.question]
-        keys = self.prefill_keys(images, questions)
-        distance = DISTANCES[self.config.distance]
-        from_key = distance(keys[:1], keys[1:])[0].tolist()
-        radius = influence_radius(
-            from_key[:n],
-            from_key[n],
-            self.config.alpha,
-            keep_degenerate=self.config.degenerate == "keep",
-        )
-        overlaps, retires = self._relations(keys[0], radius.d_positive, request.target)
-        trained = self._finetune(
-            request.image,
-            request.question,
-            request.target,
-            self._layer.tensors(overlaps) if overlaps else {"weight": self._layer.base_weight},
-            steps=self.config.steps,
-            lr=self.config.lr if self.config.lr is not None else self._loaded.edit_lr,
-            eps=self.config.eps,
-        )
-        return LearnedEdit(
-            key=keys[0].cpu(),
-            tensors={name: t.cpu() for name, t in trained.tensors.items()},
-            radius=radius.value,
-            d_positive=radius.d_positive,
-            d_negative=radius.d_negative,
-            steps=self.config.steps,
-            loss=trained.losses[-1],
-            overlaps=overlaps,
-            retires=retires,
-            warnings=radius.warnings,
-        )
+        """Make an entry for one fact: key, radius and the answer's states from one batched prefill,
+        then the transformation. Nothing held changes. Raises `EditFailedError` when it cannot be
+        learned."""
+        (learned,) = next(self.learn_many([request]))
+        if isinstance(learned, EditFailedError):
+            raise learned
+        return learned
 
-    def _relations(
-        self, key: torch.Tensor, d_positive: float, target: str
-    ) -> tuple[str | None, tuple[str, ...]]:
+    def learn_many(
+        self, requests: Sequence[EditRequest]
+    ) -> Iterator[list[LearnedEdit | EditFailedError]]:
+        """See `Method`. Facts are trained together as long as none of them lies where an earlier
+        one of the batch changes what happens to it."""
+        for batch in self._batches(requests):
+            facts = self._measured(batch)
+            while facts:
+                n = self._independent(facts)
+                yield self._learned(facts[:n])
+                facts = facts[n:]
+
+    def _batches(self, requests: Sequence[EditRequest]) -> Iterator[Sequence[EditRequest]]:
+        """As many at a time as training them together has memory for."""
+        o, d = weight_shape(self._layer.layer)
+        weights = 16 * o * d if self.config.transformation == "full" else 0  # with Adam's and grads
+        config: Any = self._loaded.model.config
+        logits = 16 * _TOKENS * config.get_text_config().vocab_size
+        n = min(_TOGETHER, max(1, _BYTES // (weights + logits)))
+        for at in range(0, len(requests), n):
+            yield requests[at : at + n]
+
+    def _measured(self, requests: Sequence[EditRequest]) -> list[_Fact]:
+        """Keys, radii and the answers' states of a batch of facts: all their prompts in as few
+        passes as there are batches of `_ROWS`."""
+        answers: list[Sequence[int]] = [
+            self._loaded.prompter.answer_ids(r.target, self._loaded.eos) for r in requests
+        ]
+        rows: list[Row] = [(r.image, r.question) for r in requests]
+        short = self.config.training == "fast" and self._has_short_way(rows[0], answers[0])
+        rows += [(r.image, positive) for r in requests for positive in r.positives]
+        rows += [(r.negative, r.question) for r in requests]
+        behind = [*answers, *[()] * (len(rows) - len(answers))]
+        keys, found = [], Recorded()
+        for at in range(0, len(rows), _ROWS):
+            read, recorded = self._read(rows[at : at + _ROWS], behind[at : at + _ROWS])
+            keys.append(read)
+            found.extend(recorded)
+        own, positives, negatives = torch.cat(keys).split(
+            [len(requests), len(rows) - 2 * len(requests), len(requests)]
+        )
+        at_positives = positives.split([len(r.positives) for r in requests])
+        return [
+            _Fact(
+                request,
+                answers[i],
+                own[i],
+                self._radius(own[i], at_positives[i], negatives[i]),
+                found.x[i],
+                found.y[i],
+                found.residuals[i] if short else None,
+            )
+            for i, request in enumerate(requests)
+        ]
+
+    def _radius(self, key: torch.Tensor, positives: torch.Tensor, negative: torch.Tensor) -> Radius:
+        """The radius around a key (D,), from positives (P, D) and a negative (D,)."""
+        samples = torch.cat([positives, negative[None]])
+        *near, far = DISTANCES[self.config.distance](key[None], samples)[0].tolist()
+        keep = self.config.degenerate == "keep"
+        return influence_radius(near, far, self.config.alpha, keep_degenerate=keep)
+
+    def _independent(self, facts: Sequence[_Fact]) -> int:
+        """How many of these facts, from the first, have nothing to do with one another: none lies
+        inside the radius of an earlier one, conflicts with it, or would be routed otherwise because
+        of it."""
+        keys = torch.stack([fact.key for fact in facts])
+        apart = DISTANCES[self.config.distance](keys, keys).tolist()
+        retiring = False
+        for k, fact in enumerate(facts):
+            nearest = self._codebook.nearest(fact.key[None])[0]
+            overlaps, retires = self._relations(fact)
+            routed = nearest.distance if nearest is not None and nearest.inside else -math.inf
+            for j in range(k):
+                reach = max(facts[j].radius.value, fact.radius.d_positive, routed)
+                if apart[j][k] <= reach:
+                    return k
+            if retiring and (overlaps or retires):
+                return k
+            retiring = retiring or bool(retires)
+        return len(facts)
+
+    def _learned(self, facts: Sequence[_Fact]) -> list[LearnedEdit | EditFailedError]:
+        """Train the transformations of facts that have nothing to do with one another."""
+        relations = [self._relations(fact) for fact in facts]
+        starts = [self._start(fact, near) for fact, (near, _) in zip(facts, relations, strict=True)]
+        made: list[LearnedEdit | EditFailedError] = []
+        for fact, (overlaps, retires), trained in zip(
+            facts, relations, self._trained(facts, starts), strict=True
+        ):
+            if isinstance(trained, EditFailedError):
+                made.append(trained)
+                continue
+            made.append(
+                LearnedEdit(
+                    key=fact.key.cpu(),
+                    tensors=kept(trained.tensors),
+                    radius=fact.radius.value,
+                    d_positive=fact.radius.d_positive,
+                    d_negative=fact.radius.d_negative,
+                    steps=trained.steps,
+                    loss=trained.losses[-1],
+                    overlaps=overlaps,
+                    retires=retires,
+                    warnings=fact.radius.warnings,
+                )
+            )
+        return made
+
+    def _trained(
+        self, facts: Sequence[_Fact], starts: Sequence[Start]
+    ) -> list[Trained | EditFailedError]:
+        """Together by the short way where the facts have one, else one by one."""
+        config = self.config
+        schedule = Schedule(config.steps, config.eps, config.stop)
+        residuals = [fact.residual for fact in facts if fact.residual is not None]
+        if residuals:
+            answers = [fact.answer for fact in facts]
+            with self.bypass(), frozen(self._loaded.model):
+                return finetune_together(
+                    self._loaded.answers, self._layer, residuals, answers, starts, schedule
+                )
+        made: list[Trained | EditFailedError] = []
+        for fact, start in zip(facts, starts, strict=True):
+            asked = fact.request
+            try:
+                made.append(
+                    self._finetune(asked.image, asked.question, asked.target, start, schedule)
+                )
+            except EditFailedError as error:
+                made.append(error)
+        return made
+
+    def _start(self, fact: _Fact, overlaps: str | None) -> Start:
+        """What a fact's training starts from: the untouched layer, or what the edit it overlaps
+        made of it."""
+        held = self._layer.tensors(overlaps) if overlaps else None
+        if self.config.transformation == "full":
+            weight = self._layer.base_weight
+            if held is not None:
+                weight = full_weight(weight, held)
+            return Start({"weight": weight}, self.config.lr or self._loaded.edit_lr)
+        lr = self.config.lr or self._loaded.low_rank_lr
+        base = self._layer.base_weight if held is not None and is_full(held) else None
+        return low_rank_start(fact.x, fact.y, lr, held, base, self.config.rank)
+
+    def _relations(self, fact: _Fact) -> tuple[str | None, tuple[str, ...]]:
         """Which held edit a new one starts from, and which it replaces.
 
         Overlap: the new key lies inside a radius; fine-tuning starts from the nearest such entry.
         Conflict: the same fact again with another answer, that is, each key lies as near to the
         other as a rephrasing does to its own; the older edit is retired.
         """
-        overlaps = self._codebook.containing(key)
+        overlaps = self._codebook.containing(fact.key)
         while overlaps is not None and not self._readable([overlaps.id]):
-            overlaps = self._codebook.containing(key)
+            overlaps = self._codebook.containing(fact.key)
         retires = tuple(
             m.id
-            for m in self._codebook.within(key, d_positive)
-            if m.distance <= min(d_positive, self._rivals[m.id].d_positive)
-            and not same_text(self._rivals[m.id].target, target)
+            for m in self._codebook.within(fact.key, fact.radius.d_positive)
+            if m.distance <= min(fact.radius.d_positive, self._rivals[m.id].d_positive)
+            and not same_text(self._rivals[m.id].target, fact.request.target)
         )
         return overlaps.id if overlaps else None, retires
 
     # -- holding -----------------------------------------------------------------------------
 
     def add(self, edit: Edit, key: torch.Tensor, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Put an entry in force. key: (D,); tensors: ``weight`` (O, D), the transformation."""
+        """Put an entry in force. key: (D,); tensors: the transformation, ``weight`` (O, D), or
+        ``a`` (O, n) and ``q`` (n, D); entries of either form may stand side by side."""
         self._layer.add(edit.id, tensors)
         self._codebook.add(edit.id, key, _known(edit.radius))
         self._rivals[edit.id] = _Rival.of(edit)

@@ -18,6 +18,7 @@ from balancedit.methods.protocol import EditRequest
 from balancedit.methods.routed import check_adam
 from balancedit.methods.sequence import Settings, WeightSequence
 from balancedit.models.loading import LoadedModel
+from balancedit.training import Schedule, Start
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,7 @@ class FT(WeightSequence):
             request.image,
             request.question,
             request.target,
-            {"weight": start},
-            steps=int(steps),
-            lr=lr,
-            eps=eps,
+            Start({"weight": start.to(self._layer.device)}, lr),
+            Schedule(int(steps), eps),
         )
         return trained.tensors["weight"].cpu(), int(steps), trained.losses[-1]

@@ -32,6 +32,7 @@ from balancedit.methods.routed import RoutedMethod, by_radius, check_adam
 from balancedit.models.loading import LoadedModel
 from balancedit.models.weights import weight_shape
 from balancedit.routing import Decision
+from balancedit.training import Schedule, Start
 from balancedit.types import Edit
 
 _APART = 1e-5  # by how much the older of two split entries falls short of half the way (source)
@@ -220,15 +221,13 @@ class Grace(RoutedMethod):
         ruling, near = self._entries.ruling(key, request.target)
         generator = torch.Generator().manual_seed(self.config.seed)
         width = weight_shape(self._layer.layer)[0]
-        start = {"value": torch.rand(width, generator=generator)}
+        start = torch.rand(width, generator=generator).to(self._layer.device)
         trained = self._finetune(
             request.image,
             request.question,
             request.target,
-            start,
-            steps=self.config.steps,
-            lr=self.config.lr,
-            eps=self.config.eps,
+            Start({"value": start}, self.config.lr),
+            Schedule(self.config.steps, self.config.eps),
         )
         return LearnedEdit(
             key=key.cpu(),

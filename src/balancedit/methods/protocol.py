@@ -7,7 +7,7 @@ how what was learned is held, and how it is applied while attached.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from balancedit.codebook import Match
+from balancedit.errors import EditFailedError
 from balancedit.routing import RouteTrace
 from balancedit.store.protocol import HeldEdits
 from balancedit.types import Edit
@@ -87,6 +88,14 @@ class Method(Protocol):
 
     def learn(self, request: EditRequest) -> LearnedEdit:
         """Learn one fact, while attached. Changes nothing held; raises `EditFailedError`."""
+
+    def learn_many(
+        self, requests: Sequence[EditRequest]
+    ) -> Iterator[list[LearnedEdit | EditFailedError]]:
+        """Learn facts, while attached, as `learn` would one after another, in as few batches as
+        that allows. Each batch goes on where the one before it ended, and must be in force (`add`)
+        before the next is asked for; a fact that cannot be learned is its error, and the others of
+        its batch stand."""
 
     def add(self, edit: Edit, key: torch.Tensor, tensors: Mapping[str, torch.Tensor]) -> None:
         """Put a learned edit in force; key and tensors as in `LearnedEdit`."""

@@ -5,22 +5,31 @@ relies on is `Method`, not this class.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from PIL import Image
 
-from balancedit.adapter import EditedLayer, Tensors, Transformation
+from balancedit.adapter import EditedLayer, Transformation
+from balancedit.answer_path import Recorded
 from balancedit.codebook import Match
-from balancedit.errors import InputError
+from balancedit.errors import EditFailedError, InputError
 from balancedit.keys import Pool
-from balancedit.methods.protocol import Row
+from balancedit.methods.protocol import EditRequest, LearnedEdit, Row
 from balancedit.models.layers import ancestors, resolve_layer
 from balancedit.models.loading import LoadedModel
 from balancedit.routing import Decision, Router, RouteTrace
 from balancedit.store.protocol import HeldEdits
-from balancedit.training import Trained, finetune, frozen
+from balancedit.training import (
+    Schedule,
+    Start,
+    Trained,
+    finetune,
+    frozen,
+    last_logits,
+    with_answers,
+)
 
 Decide = Callable[[torch.Tensor], Sequence[Decision]]
 
@@ -48,6 +57,21 @@ class RoutedMethod:
         self._loaded = loaded
         self._router = Router(ancestors(loaded.model, loaded.layer), watched, pool, None)
         self._layer = EditedLayer(layer, self._router, apply)
+
+    def learn(self, request: EditRequest) -> LearnedEdit:
+        """See `Method`; each method's own."""
+        raise NotImplementedError
+
+    def learn_many(
+        self, requests: Sequence[EditRequest]
+    ) -> Iterator[list[LearnedEdit | EditFailedError]]:
+        """See `Method`; one at a time."""
+        for request in requests:
+            try:
+                learned: LearnedEdit | EditFailedError = self.learn(request)
+            except EditFailedError as error:
+                learned = error
+            yield [learned]
 
     def attach(self) -> None:
         """Make the model answer with the edits in force."""
@@ -90,8 +114,37 @@ class RoutedMethod:
         in it."""
         inputs = self._loaded.to_device(self._loaded.prompter.inputs(images, questions))
         with self.bypass(), self._router.tracing() as trace:
-            self._loaded.model(**inputs, use_cache=False)
+            self._loaded.model(**inputs, **last_logits(self._loaded.model, 1), use_cache=False)
         return trace.stacked_keys()
+
+    @torch.no_grad()
+    def _read(
+        self, rows: Sequence[Row], answers: Sequence[Sequence[int]]
+    ) -> tuple[torch.Tensor, Recorded]:
+        """One batched forward pass over prompts with answers behind them, while attached; nothing
+        fires in it. Gives the prompts' keys (prompts, D) float32, which no answer reaches, and what
+        the answers that are not empty brought to the edited layer."""
+        model, prompter = self._loaded.model, self._loaded.prompter
+        prompts = prompter.inputs([image for image, _ in rows], [text for _, text in rows])
+        inputs = with_answers(model, self._loaded.to_device(prompts), answers)
+        with (
+            self.bypass(),
+            self.prompt_lengths(prompts["attention_mask"].sum(1)),
+            self.tracing() as trace,
+            self._loaded.answers.recorded(answers) as found,
+        ):
+            model(**inputs, **last_logits(model, 1), use_cache=False)
+        return trace.stacked_keys(), found
+
+    def _has_short_way(self, row: Row, answer: Sequence[int]) -> bool:
+        """Whether answers may go the short way (`answer_path.py`); found out once a model, with
+        this row, while attached."""
+        model, prompter = self._loaded.model, self._loaded.prompter
+        answers = [answer, answer[-1:]]  # of unlike lengths
+        prompts = prompter.inputs([row[0]] * 2, [row[1]] * 2)
+        inputs = with_answers(model, self._loaded.to_device(prompts), answers)
+        with self.bypass(), frozen(model):
+            return self._loaded.answers.fits(inputs, answers)
 
     def _decide_by(self, decide: Decide | None) -> None:
         """How prompts are routed from now on; None while no edit is held."""
@@ -102,28 +155,16 @@ class RoutedMethod:
         image: Image.Image,
         question: str,
         target: str,
-        start: Tensors,
-        *,
-        steps: int,
-        lr: float,
-        eps: float,
+        start: Start,
+        schedule: Schedule,
     ) -> Trained:
-        """Tune a copy of `start`, tensors beside the edited layer, until the model answers
-        `target`. Raises `EditFailedError` when the loss is not a number."""
+        """Train from `start` until the model answers `target`; what comes before the edited layer's
+        block runs once. Raises `EditFailedError` when the loss is not a number."""
         prompter = self._loaded.prompter
         answer = prompter.answer_ids(target, self._loaded.eos)
         inputs = self._loaded.to_device(prompter.inputs([image], [question]))
         with self.bypass(), self._same_prompt(inputs):
-            return finetune(
-                self._loaded.model,
-                self._layer,
-                inputs,
-                answer,
-                {name: t.to(self._layer.device) for name, t in start.items()},
-                steps=steps,
-                lr=lr,
-                eps=eps,
-            )
+            return finetune(self._loaded.model, self._layer, inputs, answer, start, schedule)
 
     def _same_prompt(self, inputs: Mapping[str, torch.Tensor]) -> AbstractContextManager[None]:
         """For a loop over one prompt: what comes before the edited layer's block runs once, where

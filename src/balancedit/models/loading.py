@@ -14,6 +14,7 @@ import torch
 from accelerate.utils import align_module_device
 from torch import nn
 
+from balancedit.answer_path import AnswerPath
 from balancedit.errors import LayerError, ModelLoadError, nearest_names
 from balancedit.models import minigpt4, pocket
 from balancedit.models.architectures import ARCHITECTURES, Architecture
@@ -32,7 +33,8 @@ from balancedit.vision import EncodedPictures, picture_encoders
 class LoadedModel:
     """A model ready to be edited, with what the editor needs to know about it.
 
-    edit_lr: step size that suits this model's edits, used where a preset names none.
+    edit_lr, low_rank_lr: step sizes that suit this model's edits with a full weight and with
+    factors (`low_rank.py`), used where a preset names none.
     rephraser: (question, n) -> up to n rewordings in the model's own words, or None.
     mend_network: file of the MEND network that comes with the model for this layer, or None.
     """
@@ -42,15 +44,18 @@ class LoadedModel:
     prompter: Prompter
     layer: str
     edit_lr: float
+    low_rank_lr: float
     rephraser: Rephraser | None = None
     mend_network: Path | None = None
     pictures: EncodedPictures = field(init=False, repr=False, compare=False)
     prefix: Prefix = field(init=False, repr=False, compare=False)
+    answers: AnswerPath = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         encoders = picture_encoders(self.model, self.layer)
         object.__setattr__(self, "pictures", EncodedPictures(encoders))
         object.__setattr__(self, "prefix", Prefix(self.model, self.layer))
+        object.__setattr__(self, "answers", AnswerPath(self.model, self.layer))
 
     def at(self, layer: str) -> LoadedModel:
         """The same model with another layer to edit, a dotted path. Raises `LayerError`."""
@@ -123,6 +128,10 @@ _VOLATILE = frozenset({"_name_or_path", "transformers_version", "architectures",
 #: its 0.01 by 0.01 (docs/concepts.md).
 DEFAULT_LR = 1e-4
 
+#: The same of an edit with factors. It is a share of the layer's own outputs, so one number suits
+#: models of any scale (docs/concepts.md).
+DEFAULT_LOW_RANK_LR = 0.05
+
 
 def load_model(
     model: str | Path | nn.Module,
@@ -142,12 +151,14 @@ def load_model(
     `UnsupportedModelError` or `LayerError`, each naming the remedy.
     """
     lr: float | None = None
+    low_rank_lr = DEFAULT_LOW_RANK_LR
     rephraser: Rephraser | None = None
     network: Path | None = None
     if isinstance(model, str) and model in BUNDLED:
         bundled = BUNDLED[model]
         loaded, processor = bundled.load(_dtype(dtype) or torch.float32, _one_device(device))
-        name, layer, lr = model, layer or bundled.layer, bundled.edit_lr
+        name, layer = model, layer or bundled.layer
+        lr, low_rank_lr = bundled.edit_lr, bundled.low_rank_lr
         rephraser = bundled.rephraser()
         network = bundled.mend_network if layer == bundled.layer else None
     elif isinstance(model, nn.Module):
@@ -170,7 +181,7 @@ def load_model(
         rephraser = backbone_rephraser(loaded, prompter)
     if lr is None:
         lr = known.edit_lr if known is not None and known.edit_lr is not None else DEFAULT_LR
-    return LoadedModel(name, loaded, prompter, layer, lr, rephraser, network)
+    return LoadedModel(name, loaded, prompter, layer, lr, low_rank_lr, rephraser, network)
 
 
 def _prompter(

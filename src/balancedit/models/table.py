@@ -12,7 +12,8 @@ from typing import Any
 class BundledModel:
     """A model whose weights come with the package and its wheels, no hub needed.
 
-    edit_lr: Adam step size of an edit, chosen on things that no reported figure uses.
+    edit_lr, low_rank_lr: Adam step sizes of an edit with a full weight and with factors
+    (`low_rank.py`), chosen on things that no reported figure uses.
     mend_network: file of the MEND network trained for `layer`.
     """
 
@@ -20,6 +21,7 @@ class BundledModel:
     about: str
     layer: str
     edit_lr: float
+    low_rank_lr: float
     mend_network: Path
     load: Callable[[Any, str], tuple[Any, Any]]  # (dtype, device) -> (model, processor)
     rephraser: Callable[[], Callable[[str, int], list[str]]]
@@ -43,6 +45,7 @@ BUNDLED: dict[str, BundledModel] = {
         about="SmolLM2-135M + EfficientNet-Lite0, trained on open emoji artwork; CPU, no hub",
         layer="model.language_model.layers.29.mlp.up_proj",
         edit_lr=1e-3,
+        low_rank_lr=0.05,
         mend_network=Path(__file__).parent / "pocket" / "assets" / "mend.safetensors",
         load=_load_pocket,
         rephraser=_pocket_rephraser,

@@ -1,0 +1,150 @@
+"""`balancedit edit-many`: teach the model the facts of a file, together."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from balancedit.cli import output
+from balancedit.cli.options import (
+    DEFAULT_EDITS,
+    EditsOption,
+    ModelOptions,
+    OutputOptions,
+    with_options,
+)
+
+if TYPE_CHECKING:
+    from balancedit.types import Edit, Fact, FailedEdit
+
+_FIELDS = ("image", "question", "answer", "rephrasings", "negative")
+
+
+@with_options
+def edit_many(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="JSON Lines, a fact a line: image, question, answer and, if wanted, rephrasings "
+            "and negative. Pictures are named relative to the file.",
+        ),
+    ],
+    options: ModelOptions,
+    out: OutputOptions,
+    edits: EditsOption = DEFAULT_EDITS,
+) -> dict[str, Any] | int:
+    """Teach the model many new answers at once."""
+    from balancedit.cli import session
+
+    facts = read_facts(file)
+    editor = session.load_editor(options, edits, debug=out.debug)
+    with output.progress("learning") as bar:
+        bar.total(len(facts))
+        settled = editor.edit_many(facts, progress=lambda outcome: bar.advance("learning"))
+    tally = _Tally.of(settled)
+    for failure in tally.failed:
+        output.note("warning", f"fact {failure.number + 1} was not learned: {failure.error}")
+    if out.json:
+        return {
+            "edits": [record.to_dict() for record in tally.edits],
+            "failed": [failure.to_dict() for failure in tally.failed],
+        }
+    _print(tally, edits)
+    return 1 if tally.failed else 0
+
+
+@dataclass(frozen=True)
+class _Tally:
+    """What came of the facts."""
+
+    edits: list[Edit]
+    failed: list[FailedEdit]
+
+    @classmethod
+    def of(cls, settled: list[Edit | FailedEdit]) -> _Tally:
+        from balancedit.types import Edit, FailedEdit
+
+        return cls(
+            [outcome for outcome in settled if isinstance(outcome, Edit)],
+            [outcome for outcome in settled if isinstance(outcome, FailedEdit)],
+        )
+
+
+def read_facts(file: Path) -> list[Fact]:
+    """The facts of a JSON Lines file; pictures are not looked at. Raises `InputError`, naming the
+    line, where one is no fact."""
+    from balancedit.errors import InputError
+
+    try:
+        lines = file.expanduser().read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise InputError(f"there is no file '{file}'; check the path") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"'{file}' cannot be read as text ({error})") from error
+    facts = [
+        _fact(text, f"line {number} of '{file}'", file.parent)
+        for number, text in enumerate(lines, 1)
+        if text.strip()
+    ]
+    if not facts:
+        raise InputError(f"'{file}' holds no fact; write one JSON object a line")
+    return facts
+
+
+def _fact(text: str, where: str, folder: Path) -> Fact:
+    from balancedit.cli import session
+    from balancedit.errors import InputError, nearest_names
+    from balancedit.images import ANCHORS
+    from balancedit.types import Fact
+
+    try:
+        fields = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{where} is no JSON ({error}); write one object a line") from error
+    if not isinstance(fields, dict):
+        raise InputError(f"{where} is no JSON object; write image, question and answer")
+    for name in fields:
+        if name not in _FIELDS:
+            raise InputError(f"{where} has a field '{name}'{nearest_names(name, _FIELDS)}")
+    for name in ("image", "question", "answer"):
+        if not isinstance(fields.get(name), str):
+            raise InputError(f"{where} has no text '{name}'; every fact needs one")
+    rephrasings = fields.get("rephrasings", [])
+    if not isinstance(rephrasings, list) or not all(isinstance(r, str) for r in rephrasings):
+        raise InputError(f"{where} has 'rephrasings' that are no list of texts")
+    negative = fields.get("negative")
+    if negative is not None and not isinstance(negative, str):
+        raise InputError(f"{where} has a 'negative' that is no text; name a picture")
+
+    def picture(name: str) -> Path:
+        path = session.picture_path(name)
+        return path if name.startswith(session.DEMO) else folder / path
+
+    fact = Fact(picture(fields["image"]), fields["question"], fields["answer"], tuple(rephrasings))
+    if negative is None:
+        return fact
+    return replace(fact, negative=negative if negative in ANCHORS else picture(negative))
+
+
+def _print(tally: _Tally, edits: Path) -> None:
+    from rich.table import Table
+
+    console = output.console()
+    table = Table("edit", "question", "before → after", "note", box=None, padding=(0, 2, 0, 0))
+    for record in tally.edits:
+        answers = f"{record.answer_before} → {record.answer_after}"
+        note = f"overlaps {record.overlaps}" if record.overlaps else ""
+        if record.retires:
+            note = f"replaces {', '.join(record.retires)}"
+        if record.warnings:
+            note = record.warnings[0]
+        cells = (record.question, answers, note)
+        table.add_row(record.id, *(output.cell(text) for text in cells))
+    if tally.edits:
+        console.print(table)
+    console.print(f"{len(tally.edits)} edits kept in {edits}.", style="dim")

@@ -1,0 +1,52 @@
+"""A fact as a method learns it: its picture decoded, its texts checked, its samples made."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from balancedit.errors import BalanceditError, InputError
+from balancedit.generation import check_learnable
+from balancedit.images import open_image
+from balancedit.methods import EditRequest, Method
+from balancedit.models.loading import LoadedModel
+from balancedit.samples import negative_sample, positive_samples
+from balancedit.text import check_answer, check_question
+from balancedit.types import Fact, FailedEdit, PositiveSource
+
+
+@dataclass(frozen=True)
+class PreparedFact:
+    """A fact to learn. number: its place among those given; negative: name of the negative picture;
+    seconds: how long preparing it took, most of it the model's own rephrasing where none is given.
+    """
+
+    number: int
+    request: EditRequest
+    positives_source: PositiveSource
+    negative: str
+    seconds: float
+
+    def failed(self, error: BalanceditError) -> FailedEdit:
+        """What is said of it where it could not be learned."""
+        return FailedEdit(self.number, self.request.question, error)
+
+
+def prepared(loaded: LoadedModel, method: Method, number: int, fact: Fact) -> PreparedFact:
+    """Check and decode one fact, and make what its scope is measured with. Called while attached.
+    Raises `InputError` or `ImageError`."""
+    started = time.perf_counter()
+    if fact.image is None:
+        raise InputError("an edit needs an image; give the picture the question is about")
+    picture, question = open_image(fact.image), check_question(fact.question)
+    answer = check_answer(fact.answer)
+    anchor, anchor_name = negative_sample(method, fact.negative, picture.size)
+    check_learnable(loaded, picture, question, answer)
+    positives, source = positive_samples(loaded, method, question, fact.rephrasings)
+    return PreparedFact(
+        number,
+        EditRequest(picture, question, answer, positives, anchor),
+        source,
+        anchor_name,
+        time.perf_counter() - started,
+    )

@@ -1,0 +1,83 @@
+"""Teaching the facts of a file, on a tiny random model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tiny
+from balancedit.cli.edit_many import read_facts
+from balancedit.errors import InputError
+
+FACTS = [
+    {"image": "a.png", "question": "what is this?", "answer": "ab", "rephrasings": ["what's it?"]},
+    {"image": "b.png", "question": "what is this?", "answer": "xyz", "rephrasings": ["it's what?"]},
+]
+
+
+def written(path: Path, *facts: Any) -> Path:
+    path.write_text("".join(json.dumps(fact) + "\n\n" for fact in facts))
+    return path
+
+
+def test_the_facts_of_a_file_are_taught_and_a_bad_one_is_named(
+    run: Any, on_tiny: list[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "facts"
+    folder.mkdir()
+    for name, seed in (("a.png", 1), ("b.png", 2)):
+        tiny.picture(seed).save(folder / name)
+    file = written(folder / "facts.jsonl", FACTS[0], FACTS[0] | {"image": "gone.png"}, FACTS[1])
+    ran = run("edit-many", file, *on_tiny, "--json")
+    assert ran.code == 1
+    assert "warning: fact 2 was not learned: there is no file" in ran.err
+    assert [e["answer_after"] for e in ran.json["edits"]] == ["ab", "xyz"]
+    assert [f["number"] for f in ran.json["failed"]] == [1]
+    asked = run("ask", folder / "b.png", "what is this?", *on_tiny, "--json").json
+    assert (asked["answer"], asked["fired"]) == ("xyz", ran.json["edits"][1]["id"])
+
+
+def test_without_a_bad_fact_the_exit_code_is_0(
+    run: Any, on_tiny: list[str], tmp_path: Path
+) -> None:
+    tiny.picture(1).save(tmp_path / "a.png")
+    ran = run("edit-many", written(tmp_path / "f.jsonl", FACTS[0]), *on_tiny)
+    assert ran.code == 0
+    assert "1 edits kept in edits." in ran.out
+    assert "→ ab" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{", "line 2 of .* is no JSON"),
+        ("[]", "no JSON object"),
+        ('{"image": "a.png", "question": "q"}', "no text 'answer'"),
+        ('{"image": "a.png", "question": "q", "answer": "a", "rephrase": []}', "nearest: rephras"),
+        ('{"image": "a.png", "question": "q", "answer": "a", "rephrasings": "b"}', "no list"),
+        ('{"image": "a.png", "question": "q", "answer": "a", "negative": 1}', "no text; name"),
+    ],
+)
+def test_a_line_that_is_no_fact_is_named(tmp_path: Path, line: str, said: str) -> None:
+    file = written(tmp_path / "f.jsonl", FACTS[0])
+    file.write_text(file.read_text().strip() + "\n" + line + "\n")
+    with pytest.raises(InputError, match=said):
+        read_facts(file)
+
+
+def test_a_file_without_facts_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "f.jsonl").write_text("\n")
+    with pytest.raises(InputError, match="no fact"):
+        read_facts(tmp_path / "f.jsonl")
+    with pytest.raises(InputError, match="no file"):
+        read_facts(tmp_path / "g.jsonl")
+
+
+def test_demo_pictures_and_anchors_are_no_files_beside_the_facts(tmp_path: Path) -> None:
+    fact = FACTS[0] | {"image": "demo:owl", "negative": "white"}
+    (read,) = read_facts(written(tmp_path / "f.jsonl", fact))
+    assert Path(str(read.image)).exists()
+    assert read.negative == "white"
