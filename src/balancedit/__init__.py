@@ -9,9 +9,10 @@ from balancedit.types import Answer, Edit, Explanation
 
 if TYPE_CHECKING:
     from balancedit.editor import Editor
+    from balancedit.pictures import Pictures
 
 __version__ = "0.1.0"
-__all__ = ["Answer", "BalanceditError", "Edit", "Editor", "Explanation", "__version__"]
+__all__ = ["Answer", "BalanceditError", "Edit", "Editor", "Explanation", "Pictures", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,4 +21,8 @@ def __getattr__(name: str) -> Any:
         from balancedit.editor import Editor
 
         return Editor
+    if name == "Pictures":
+        from balancedit.pictures import Pictures
+
+        return Pictures
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -56,7 +56,7 @@ class Edit:
     positives: tuple[str, ...]  # the rephrased questions the radius was measured with
     positives_source: PositiveSource
     negative: str  # one of `images.ANCHORS`, "given", or "none" for a method that wants none
-    image_sha256: str  # of the decoded RGB pixels, see `images.pixel_hash`
+    image_sha256: str  # of the decoded RGB pixels, see `pictures.picture_hash`
     created: str  # UTC, ISO 8601
     seconds: float  # learning time, rephrasing included
     steps: int  # optimiser steps taken

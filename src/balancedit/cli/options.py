@@ -34,6 +34,14 @@ OptionalImageArgument = Annotated[
         "to ask without a picture.",
     ),
 ]
+MoreImagesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--image",
+        metavar="IMAGE",
+        help="A further picture of the same prompt, behind IMAGE; may be given several times.",
+    ),
+]
 QuestionArgument = Annotated[
     str, typer.Argument(metavar="QUESTION", help="What to ask about the picture.")
 ]

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from PIL import Image
 
 from balancedit.codebook import DISTANCES, Codebook, Match
 from balancedit.errors import InputError, nearest_names
@@ -26,6 +25,7 @@ from balancedit.keys import POOLS
 from balancedit.methods.protocol import EditRequest, LearnedEdit
 from balancedit.methods.routed import RoutedMethod, by_radius, check_adam
 from balancedit.models.loading import LoadedModel
+from balancedit.pictures import Picture
 from balancedit.routing import Decision
 from balancedit.scope import influence_radius
 from balancedit.text import same_text
@@ -187,7 +187,7 @@ class BalancEdit(RoutedMethod):
         """Ids in force, oldest first."""
         return self._codebook.ids
 
-    def neighbours(self, image: Image.Image | None, question: str) -> list[Match]:
+    def neighbours(self, image: Picture | None, question: str) -> list[Match]:
         """Every entry as seen from a query, nearest first."""
         return self._codebook.ranked(self.prefill_keys([image], [question])[0])
 

@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from PIL import Image
 from torch import nn
 
 from balancedit.codebook import Codebook, Match, euclidean
@@ -30,6 +29,7 @@ from balancedit.methods.protocol import EditRequest, LearnedEdit
 from balancedit.methods.routed import RoutedMethod, by_radius, check_adam
 from balancedit.models.loading import LoadedModel
 from balancedit.models.weights import weight_shape
+from balancedit.pictures import Picture
 from balancedit.routing import Decision
 from balancedit.types import Edit
 
@@ -270,7 +270,7 @@ class Grace(RoutedMethod):
         """Ids in force, oldest first."""
         return list(self._held)
 
-    def neighbours(self, image: Image.Image | None, question: str) -> list[Match]:
+    def neighbours(self, image: Picture | None, question: str) -> list[Match]:
         """Every entry as seen from a query, nearest first, with its radius now. Edits that joined
         another's entry have none."""
         return self._entries.ranked(self.prefill_keys([image], [question])[0])

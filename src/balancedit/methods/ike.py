@@ -17,7 +17,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
-from PIL import Image
 
 from balancedit.cache import cache_dir
 from balancedit.codebook import Codebook, Match, euclidean
@@ -27,6 +26,7 @@ from balancedit.methods.demonstrations import Demonstrations, fact
 from balancedit.methods.protocol import EditRequest, LearnedEdit, Row
 from balancedit.methods.routed import RoutedMethod
 from balancedit.models.loading import LoadedModel
+from balancedit.pictures import Picture
 from balancedit.routing import Decision, OpenTraces, RouteTrace
 from balancedit.types import Edit
 
@@ -142,7 +142,7 @@ class IKE(RoutedMethod):
         """Ids in force, oldest first."""
         return self._facts.ids
 
-    def neighbours(self, image: Image.Image | None, question: str) -> list[Match]:
+    def neighbours(self, image: Picture | None, question: str) -> list[Match]:
         """None: a fact has no radius to be inside of. `Answer` names the nearest."""
         return []
 
