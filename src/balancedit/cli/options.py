@@ -95,8 +95,7 @@ class ModelOptions:
         str,
         typer.Option(
             metavar="NAME",
-            help="The method's settings: recommended or paper, for balancedit also "
-            "paper/blip2-opt and paper/minigpt4.",
+            help="The method's settings: recommended, paper, paper/blip2-opt or paper/minigpt4.",
             rich_help_panel=_MODEL,
         ),
     ] = "recommended"

@@ -83,14 +83,16 @@ def load_editor(options: ModelOptions, edits: Path | None, *, debug: bool) -> Ed
     return editor
 
 
-def load_alone(model: str, layer: str | None, device: str | None, *, debug: bool) -> LoadedModel:
+def load_alone(
+    model: str, layer: str | None, device: str | None, dtype: str | None, *, debug: bool
+) -> LoadedModel:
     """A model without edits."""
     if not debug:
         _silence()
     from balancedit.models.loading import load_model
 
     _check_device(device)
-    return load_model(model, layer=layer, device=device)
+    return load_model(model, layer=layer, device=device, dtype=dtype)
 
 
 def existing_edits(edits: Path) -> Path | None:

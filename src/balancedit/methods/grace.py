@@ -25,6 +25,7 @@ from torch import nn
 from balancedit.codebook import Codebook, Match, euclidean
 from balancedit.errors import InputError, nearest_names
 from balancedit.keys import last_key, last_position
+from balancedit.methods.presets import alike
 from balancedit.methods.protocol import EditRequest, LearnedEdit
 from balancedit.methods.routed import RoutedMethod, by_radius, check_adam
 from balancedit.models.loading import LoadedModel
@@ -60,7 +61,7 @@ class GraceConfig:
 #: configuration does.
 PRESETS: dict[str, GraceConfig] = {
     "recommended": GraceConfig(),
-    "paper": GraceConfig(replace="prompt"),
+    **alike(GraceConfig(replace="prompt")),
 }
 
 

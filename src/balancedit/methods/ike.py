@@ -23,6 +23,7 @@ from balancedit.codebook import Codebook, Match, euclidean
 from balancedit.errors import InputError
 from balancedit.keys import mean_key
 from balancedit.methods.demonstrations import Demonstrations, fact
+from balancedit.methods.presets import alike
 from balancedit.methods.protocol import EditRequest, LearnedEdit, Row
 from balancedit.methods.routed import RoutedMethod
 from balancedit.models.loading import LoadedModel
@@ -50,7 +51,7 @@ class IKEConfig:
 #: eight follow a fact as well.
 PRESETS: dict[str, IKEConfig] = {
     "recommended": IKEConfig(demonstrations=8),
-    "paper": IKEConfig(),
+    **alike(IKEConfig()),
 }
 
 

@@ -60,7 +60,7 @@ class Prompter:
         self._system = system
         self._prefix = answer_prefix
         self._end = answer_end
-        self._needs_image = needs_image
+        self.needs_image = needs_image
         self._most_images = most_images
         self._model = model
         self._image_token = str(getattr(processor, "image_token", None) or "")
@@ -90,7 +90,7 @@ class Prompter:
                 f"rows with {said} pictures cannot share a batch; put rows with as many together"
             )
         (n,) = numbers
-        if self._needs_image and n == 0:
+        if self.needs_image and n == 0:
             raise InputError(f"{self._model} takes no question without a picture; give one")
         if self._most_images is not None and n > self._most_images:
             raise InputError(
