@@ -14,6 +14,7 @@ import tiny
 from balancedit import Editor, Pictures
 from balancedit.errors import InputError, RoutingError
 from balancedit.models.architectures import ARCHITECTURES
+from balancedit.models.prompting import has_chat_template
 from contract import (
     AB,
     QUESTION,
@@ -29,6 +30,7 @@ from contract import (
     assert_saved_edits_give_the_same,
     assert_the_target_never_routes,
     given_back,
+    logits_of,
     two_edits,
 )
 from tiny.families import FAMILIES
@@ -86,6 +88,15 @@ def test_save_then_load_gives_the_same_logits(edited: Edited, tmp_path: Path) ->
     assert_saved_edits_give_the_same(edited.editor, again, tmp_path / "edits", SEVERAL)
 
 
+def test_rows_that_fire_nothing_keep_the_base_models_logits(edited: Edited) -> None:
+    base = logits_of(edited.editor, *SEVERAL)
+    with edited.editor, edited.editor._method.tracing() as trace:
+        changed = logits_of(edited.editor, *SEVERAL)
+    assert None in [decision.fired for decision in trace.rows]
+    for row, decision in enumerate(trace.rows):
+        assert torch.equal(changed[row], base[row]) == (decision.fired is None)
+
+
 def test_a_batch_equals_its_singles(edited: Edited) -> None:
     assert_a_batch_equals_its_singles(edited.editor, edited.edits, SEVERAL)
 
@@ -134,6 +145,31 @@ def test_a_picture_more_is_more_prompt(edited: Edited) -> None:
         for n in (2, 3, 4)
     ]
     assert counts[1] - counts[0] == counts[2] - counts[1] > 0
+
+
+def test_a_system_message_is_part_of_the_prompt_and_its_key(family: str) -> None:
+    """With none, one and two pictures; batch and singles agree, and the edit is taken back."""
+    plain = make(family)
+    if not has_chat_template(plain.processor):
+        return  # asked through a format string, which has no system message
+    editor = make(family, system="be brief")
+    longer, shorter = (e.inputs([AB], [QUESTION])["input_ids"] for e in (editor, plain))
+    assert longer.shape[1] > shorter.shape[1]
+    with given_back(editor, SEVERAL):
+        edits = two_edits(editor, SEVERAL)
+        assert_a_batch_equals_its_singles(editor, edits, SEVERAL)
+        with plain:
+            without = plain._method.prefill_keys([AB], [QUESTION])
+        with editor:
+            key = editor._method.prefill_keys([AB], [QUESTION])
+        assert not torch.allclose(key, without, atol=1e-3)
+        rows = [None, A, AB]
+        together = editor.ask(rows, QUESTION, max_new_tokens=2)
+        assert [a.text for a in together] == [
+            editor.ask(shown, QUESTION, max_new_tokens=2).text for shown in rows
+        ]
+        for edit in edits:
+            editor.revert(edit)
 
 
 def test_the_order_of_pictures_counts(family: str) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from jinja2 import TemplateError
 from PIL import Image
 
 from balancedit.errors import InputError, ModelLoadError
@@ -147,6 +148,13 @@ class Prompter:
                 sanitize_control_tokens=marked is not None,
                 processor_kwargs={"padding": True, "padding_side": "left"},
             )
+        except TemplateError as error:
+            if self._system is None:
+                raise
+            raise InputError(
+                f"the chat template of {self._model} takes no system message ({error}); leave "
+                "system= out"
+            ) from error
         except (NotImplementedError, ValueError) as error:  # not every tokenizer can do that
             if marked is None:
                 raise
