@@ -2,12 +2,12 @@
 
     python benchmarks/explained.py --n 12 --out results/figures
 
-The first edits of okedit-pocket are held together by BalancEdit on the default model, and all their
-probes are asked (without those that show a thing which another of these edits is about). Shown are
-the first success in the order of the data, a picture never seen that the right edit answers, and
-the first failure: an answer that an edit took over though it should have stayed, or where there is
-none, one that no edit changed though it should have. How many were searched, and how many there are
-of each, is printed. Protocol: free generation.
+The first edits of the data are held together by BalancEdit, and all their probes are asked (without
+those that show a thing which another of these edits is about). Shown are the first success in the
+order of the data, a picture never seen that the right edit answers, and the first failure: an
+answer that an edit took over though it should have stayed, or where there is none, one that no edit
+changed though it should have. How many were searched, and how many there are of each, is printed.
+Protocol: free generation.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import typer
-from illustrated import GOOD, Out, Sheet
+from illustrated import GOOD, Data, Device, Dtype, Model, Out, Part, Sheet, opened
 from rich.console import Console
 from rich.progress import track
 
 from balancedit import Editor
 from balancedit.bench.plot_style import INK, LARGE, MUTED, SMALL, folded, style
 from balancedit.bench.protocols import PROTOCOLS, REACH, Probe, probes
-from balancedit.data import pocket
 from balancedit.data.sample import EditSample
 from balancedit.types import Answer, Explanation
 
@@ -178,10 +177,16 @@ def run(
     out: Out,
     n: Annotated[int, typer.Option(help="Edits held, the first of the data.")] = 12,
     preset: Annotated[str, typer.Option(help="Settings of BalancEdit.")] = "recommended",
+    model: Model = "pocket",
+    data: Data = "okedit-pocket",
+    part: Part = None,
+    device: Device = None,
+    dtype: Dtype = None,
 ) -> None:
     """Search, explain and draw."""
-    samples = pocket.load("edit-eval")[:n]
-    editor = Editor.load("pocket", preset=preset)
+    loaded, samples, named = opened(model, data, part, device, dtype)
+    samples = samples[:n]
+    editor = Editor.on(loaded, preset=preset)
     found, edits = search(editor, samples)
     taken, missed = [a for a in found if a.taken_over], [a for a in found if a.missed]
     success = _explained(editor, next((a for a in found if a.success), None))
@@ -197,7 +202,7 @@ def run(
             asked, why = case
             what = f"{word}: {asked.sample.id}, {ASKED[asked.probe.measures]}"
             console.print(f"{what}: {why.reason}", soft_wrap=True)
-    about = ("protocol: generate", "model: pocket", "data: okedit-pocket edit-eval")
+    about = ("protocol: generate", f"model: {loaded.name}", f"data: {named}")
     held = f"balancedit:{preset}, the first {n} edits held together"
     with style():
         of = {edit: samples[i] for edit, i in edits.items()}

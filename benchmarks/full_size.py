@@ -2,6 +2,7 @@
 that take and how much memory.
 
     python benchmarks/full_size.py --device cuda            # bfloat16, 7.5 GB of weights
+    python benchmarks/full_size.py --device cpu             # the same in main memory, minutes
     python benchmarks/full_size.py --tiny                   # the same steps on a tiny model
 
 Architecture and sizes are those of `Salesforce/blip2-opt-2.7b`; the weights are random, so what it
@@ -150,6 +151,7 @@ def run(
         if device.startswith("cuda"):
             torch.cuda.synchronize()
         seconds[name] = round(time.perf_counter() - started, 3)
+        Console(stderr=True).print(f"{name}: {seconds[name]} s")  # it takes minutes on a CPU
         return made
 
     make = tiny.blip2 if small else lambda: full_size(device, dtype_named(dtype), seed)

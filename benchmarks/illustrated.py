@@ -1,5 +1,5 @@
-"""What the illustrated figures share: a sheet that pictures and words are laid out on, in inches
-from the upper left corner, and how it is kept."""
+"""What the illustrated figures share: which model and edits they are about, a sheet that pictures
+and words are laid out on, in inches from the upper left corner, and how it is kept."""
 
 from __future__ import annotations
 
@@ -12,12 +12,32 @@ from PIL import Image
 from rich.console import Console
 
 from balancedit.bench.plot_style import INK, MUTED, NORMAL, RULE, page, save
+from balancedit.cli.bench_options import askable
+from balancedit.data.sample import EditSample
+from balancedit.data.table import find
+from balancedit.models.loading import LoadedModel, load_model
 
 GOOD, BAD = "#0072B2", "#B3360B"  # ✓ and ✗ say it as well
 _RISE = 0.36  # half the height of a letter over its size
 _PIXELS = 120  # of a picture's side in the files
 
 Out = Annotated[Path, typer.Option(help="Directory that the SVG and the PNG are written into.")]
+Model = Annotated[str, typer.Option(help="A bundled model, a hub name or a directory.")]
+Data = Annotated[str, typer.Option(help="A data set, see `balancedit data list`, or its folder.")]
+Part = Annotated[str | None, typer.Option(help="A part of it; by default its first.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda …")]
+Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16; the model's own.")]
+
+
+def opened(
+    model: str, data: str, part: str | None, device: str | None, dtype: str | None
+) -> tuple[LoadedModel, list[EditSample], str]:
+    """The model, the edits with the probes that it can be asked, and what to call the data."""
+    found = find(data)
+    part = part or found.parts[0]
+    samples = found.load(part)
+    loaded = load_model(model, device=device, dtype=dtype)
+    return loaded, askable(samples, loaded), f"{found.name} {part}"
 
 
 class Sheet:

@@ -3,7 +3,7 @@
 
     python benchmarks/key_map.py --n 50 --out results/figures
 
-One dot a prompt: the first edits of okedit-pocket, their rephrasings, their other pictures and the
+One dot a prompt: the first edits of the data, their rephrasings, their other pictures and the
 questions they must leave alone. An edit changes what its layer puts out, never the layer's input,
 so the keys are the same whichever edits are held, and none needs to be learned. t-SNE keeps near
 things near and says little about distances, so the table beside it is measured between the keys
@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
-from illustrated import Out
+from illustrated import Data, Device, Dtype, Model, Out, Part, opened
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -28,11 +28,10 @@ from balancedit.bench.plot_parts import legend
 from balancedit.bench.plot_style import INK, MUTED, RULE, SMALL, WIDTH, marks, page, save, style
 from balancedit.bench.protocols import probes
 from balancedit.codebook import euclidean
-from balancedit.data import pocket
 from balancedit.data.sample import EditSample
 from balancedit.keys import last_key, mean_key
 from balancedit.methods.routed import RoutedMethod
-from balancedit.models.loading import LoadedModel, load_model
+from balancedit.models.loading import LoadedModel
 
 KEYS = ("mean", "last")
 EDIT = "Acc"  # what measures the edit's own question: its key
@@ -68,7 +67,7 @@ def measure(
             measures += [p.measures for p in asked]
     finally:
         watched.detach()
-    mean, last = torch.cat(rows).chunk(2, dim=-1)
+    mean, last = torch.cat(rows).cpu().chunk(2, dim=-1)
     return {"mean": mean, "last": last}, np.array(owners), np.array(measures)
 
 
@@ -77,7 +76,7 @@ def nearest_own(keys: torch.Tensor, owners: np.ndarray, measures: np.ndarray) ->
     is_edit = measures == EDIT
     nearest = euclidean(keys, keys[torch.from_numpy(is_edit)]).argmin(-1).numpy()
     own = owners[is_edit][nearest] == owners
-    return {m: 100 * float(own[measures == m].mean()) for m in SHOWN if m != EDIT}
+    return {m: 100 * float(own[measures == m].mean()) for m in SHOWN if m != EDIT and m in measures}
 
 
 def plane(keys: torch.Tensor) -> np.ndarray:
@@ -104,7 +103,8 @@ def draw(
         keys = {owners[i]: at[i] for i in np.flatnonzero(measures == EDIT)}
         for i in np.flatnonzero(np.isin(measures, ("T-Gen", "I-Gen"))):
             ax.plot(*zip(keys[owners[i]], at[i], strict=True), color=RULE, lw=0.5, zorder=1)
-        for order, (kind, mark) in enumerate(zip(SHOWN, marks(len(SHOWN)), strict=True)):
+        shown = [kind for kind in SHOWN if kind in measures]
+        for order, (kind, mark) in enumerate(zip(shown, marks(len(shown)), strict=True)):
             ring = kind == EDIT  # a ring, so that what lies on its edit is seen
             ax.scatter(
                 *at[measures == kind].T,
@@ -128,11 +128,17 @@ def draw(
 
 
 def run(
-    out: Out, n: Annotated[int, typer.Option(help="Edits, the first of the data.")] = 50
+    out: Out,
+    n: Annotated[int, typer.Option(help="Edits, the first of the data.")] = 50,
+    model: Model = "pocket",
+    data: Data = "okedit-pocket",
+    part: Part = None,
+    device: Device = None,
+    dtype: Dtype = None,
 ) -> None:
     """Measure the keys, lay them out, print and draw."""
-    samples = pocket.load("edit-eval")[:n]
-    loaded = load_model("pocket")
+    loaded, samples, named = opened(model, data, part, device, dtype)
+    samples = samples[:n]
     keys, owners, measures = measure(loaded, samples)
     own = {key: nearest_own(keys[key], owners, measures) for key in KEYS}
     table = Table(
@@ -142,9 +148,9 @@ def run(
         table.add_row(key, *(f"{value:.1f}" for value in own[key].values()))
     Console().print(table)
     about = (
-        "model: pocket",
+        f"model: {loaded.name}",
         f"layer: {loaded.layer} (input)",
-        f"data: okedit-pocket edit-eval, its first {n} edits",
+        f"data: {named}, its first {n} edits",
         f"{len(owners)} prompts",
         "Euclidean",
         f"seed {_SEED}",

@@ -2,10 +2,10 @@
 
     python benchmarks/picture_table.py --out results/figures
 
-The first edits of okedit-pocket of each kind of answer asked for, none chosen by hand, on the
-default model. Each edit is made alone with each method and taken back after its questions.
-Protocol: free generation. An answer is right (✓) where it is the target, and in the columns of what
-must not change, where it is the untouched model's own answer.
+The first edits of the data of each kind of answer asked for, none chosen by hand. Each edit is made
+alone with each method and taken back after its questions. Where the data have no probe of a black
+picture, one is added. Protocol: free generation. An answer is right (✓) where it is the target, and
+in the columns of what must not change, where it is the untouched model's own answer.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import typer
-from illustrated import Out, Sheet
+from illustrated import Data, Device, Dtype, Model, Out, Part, Sheet, opened
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from balancedit import Editor
-from balancedit.bench.contenders import parse
+from balancedit.bench.contenders import Contender, parse_all
 from balancedit.bench.plot_style import SMALL, folded, style
-from balancedit.bench.protocols import PROTOCOLS, Probe, probes
-from balancedit.data import pocket
+from balancedit.bench.protocols import PROTOCOLS, REACH, Probe, probes
 from balancedit.data.sample import EditSample
+from balancedit.images import solid
 from balancedit.methods import METHODS
-from balancedit.models.loading import load_model
+from balancedit.models.loading import LoadedModel
 
 #: What is shown of each edit: the first probe of each, by what it measures -> the column's heading.
 COLUMNS = {
@@ -38,7 +38,6 @@ COLUMNS = {
     "same-image": "other question",
     "black": "black picture",
 }
-REACHED = 3  # columns that must answer the target
 OURS = "balancedit"
 BASE = "base"
 
@@ -56,22 +55,29 @@ class Block:
 
 
 def shown(sample: EditSample) -> list[Probe]:
-    """One probe a column."""
+    """One probe a column, as far as the data have them."""
     found = {p.measures: p for p in reversed(probes(sample))}
-    return [found[measure] for measure in COLUMNS]
+    image = found["Acc"].image
+    if image is not None:
+        black = solid(image.size, "black")
+        found.setdefault("black", Probe("black", black, sample.question, sample.original_answer))
+    return [found[measure] for measure in COLUMNS if measure in found]
 
 
-def answered(chosen: Sequence[EditSample], methods: Sequence[str]) -> list[Block]:
+def answered(
+    loaded: LoadedModel, chosen: Sequence[EditSample], methods: Sequence[Contender]
+) -> list[Block]:
     """Make every edit with every method, ask, take it back."""
-    protocol, loaded = PROTOCOLS["generate"], load_model("pocket")
+    protocol = PROTOCOLS["generate"]
     untouched = Editor.on(loaded)
     blocks = []
     for sample in chosen:
         asked = shown(sample)
         before = protocol.outputs(untouched, asked, len(asked))
         blocks.append(Block(sample, asked, {BASE: _marked(asked, before, before)}))
-    for name in methods:
-        editor = parse(name).editor(loaded)
+    for contender in methods:
+        name = contender.name
+        editor = contender.editor(loaded)
         for block in track(blocks, name, console=Console(stderr=True)):
             sample = block.sample
             edit = editor.edit(sample.image.open(), sample.question, sample.target)
@@ -85,11 +91,13 @@ def answered(chosen: Sequence[EditSample], methods: Sequence[str]) -> list[Block
 def draw(blocks: Sequence[Block], about: Sequence[str]) -> Sheet:
     """The grid of pictures."""
     rows = len(blocks[0].answers)
+    measures = [probe.measures for probe in blocks[0].asked]
+    reached = sum(measure in REACH for measure in measures)
     height = 0.42 + _PICTURE + _WORDS + _LINE * rows + 0.3
-    width = _LABEL + _COLUMN * len(COLUMNS) + 0.1
+    width = _LABEL + _COLUMN * len(measures) + 0.1
     title = "After one edit: what each method answers"
     sheet = Sheet(width, 0.45 + height * len(blocks), title, about)
-    must = ((0, REACHED, "must answer the target"), (REACHED, len(COLUMNS), "must stay as it was"))
+    must = ((0, reached, "must answer the target"), (reached, len(measures), "must stay as it was"))
     for first, last, words in must:
         left, right = _LABEL + _COLUMN * first, _LABEL + _COLUMN * last - 0.12
         sheet.text((left + right) / 2, 0.16, words, weight="bold", ha="center")
@@ -103,9 +111,9 @@ def _draw_block(sheet: Sheet, block: Block, top: float, width: float) -> None:
     old, new = block.sample.original_answer, block.sample.target
     sheet.text(0.15, top + 0.1, f"{old} → {new}", weight="bold")
     y = top + 0.24
-    columns = [_LABEL + _COLUMN * i for i in range(len(COLUMNS))]
-    for x, probe, heading in zip(columns, block.asked, COLUMNS.values(), strict=True):
-        sheet.faint(x + _PICTURE / 2, y + 0.06, heading, SMALL, ha="center")
+    columns = [_LABEL + _COLUMN * i for i in range(len(block.asked))]
+    for x, probe in zip(columns, block.asked, strict=True):
+        sheet.faint(x + _PICTURE / 2, y + 0.06, COLUMNS[probe.measures], SMALL, ha="center")
         assert probe.image is not None  # every column has a picture
         sheet.picture(probe.image, x, y + 0.18, _PICTURE)
         words = folded(probe.question, _COLUMN - 0.1, SMALL)
@@ -139,25 +147,36 @@ def run(
     ] = "name,group,count",
     n: Annotated[int, typer.Option(help="Edits of each kind, the first of the data.")] = 1,
     methods: Annotated[
-        str, typer.Option(help="METHOD or METHOD:PRESET, with commas between; all by default.")
+        str, typer.Option(help="As for `balancedit bench run`; all by default.")
     ] = ",".join(sorted(METHODS, key=lambda name: name == OURS)),
+    preset: Annotated[
+        str, typer.Option(help="Of the methods that name none themselves.")
+    ] = "recommended",
+    model: Model = "pocket",
+    data: Data = "okedit-pocket",
+    part: Part = None,
+    device: Device = None,
+    dtype: Dtype = None,
 ) -> None:
     """Draw the table and print its answers."""
-    data = pocket.load("edit-eval")
-    chosen = [s for kind in kinds.split(",") for s in [s for s in data if s.kind == kind][:n]]
-    blocks = answered(chosen, methods.split(","))
+    contenders = parse_all(methods, preset)
+    loaded, samples, named = opened(model, data, part, device, dtype)
+    chosen = [s for kind in kinds.split(",") for s in [s for s in samples if s.kind == kind][:n]]
+    if not chosen:
+        there = ", ".join(sorted({s.kind for s in samples}))
+        raise typer.BadParameter(f"no edit of {named} is of these kinds; there are: {there}")
+    blocks = answered(loaded, chosen, contenders)
     for block in blocks:
         sample = block.sample
         title = f"{sample.id}: {sample.original_answer} → {sample.target}"
-        table = Table("", *COLUMNS.values(), title=title)
+        headings = [COLUMNS[probe.measures] for probe in block.asked]
+        table = Table("", *headings, title=title)
         for name, answers in block.answers.items():
             table.add_row(name, *(f"{'✓' if right else '✗'} {text}" for text, right in answers))
         Console().print(table)
     first = "first edit" if n == 1 else f"first {n} edits"
-    data_set = (
-        f"data: okedit-pocket edit-eval, the {first} of each kind: {kinds.replace(',', ', ')}"
-    )
-    about = ("protocol: generate", "model: pocket", data_set, "one edit held at a time")
+    data_set = f"data: {named}, the {first} of each kind: {kinds.replace(',', ', ')}"
+    about = ("protocol: generate", f"model: {loaded.name}", data_set, "one edit held at a time")
     with style():
         draw(blocks, about).save(out, "picture_table")
 

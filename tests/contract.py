@@ -15,13 +15,19 @@ import pytest
 import torch
 
 import tiny
-from balancedit import Editor
+from balancedit import Editor, Pictures
 from balancedit.training import with_answer
 
 QUESTION = "what is this?"
 REWORDED = ["what's it?"]
 OTHER = "who painted the long wall over there, and when was that?"
 A, B, FAR = tiny.picture(1), tiny.picture(2), tiny.picture(3, side=40)
+WIDE = tiny.picture(5, side=48).resize((48, 16))
+
+Mixed = tuple[list, list[str]]  # pictures and questions: two to edit, one to leave, the first again
+MIXED = ([A, B, FAR, A], [QUESTION, QUESTION, OTHER, REWORDED[0]])
+AB, CD = Pictures(A, B), Pictures(tiny.picture(4), tiny.picture(7))
+SEVERAL = ([AB, CD, Pictures(FAR, WIDE), AB], MIXED[1])
 
 
 def inputs_of(editor: Editor, images: list, questions: list[str]) -> dict[str, torch.Tensor]:
@@ -34,27 +40,25 @@ def logits_of(editor: Editor, images: list, questions: list[str]) -> torch.Tenso
         return editor.model(**inputs_of(editor, images, questions)).logits
 
 
-def two_edits(editor: Editor) -> tuple[str, str]:
-    """One edit of each picture, with answers the tiny model can learn."""
-    first = editor.edit(A, QUESTION, "ab", rephrasings=REWORDED)
-    second = editor.edit(B, QUESTION, "xyz", rephrasings=REWORDED)
+def two_edits(editor: Editor, mixed: Mixed = MIXED) -> tuple[str, str]:
+    """An edit of each of the first two rows, with answers the tiny model can learn."""
+    images, questions = mixed
+    first = editor.edit(images[0], questions[0], "ab", rephrasings=REWORDED)
+    second = editor.edit(images[1], questions[1], "xyz", rephrasings=REWORDED)
     assert (first.answer_after, second.answer_after) == ("ab", "xyz")
     return first.id, second.id
 
 
-MIXED = ([A, B, FAR, A], [QUESTION, QUESTION, OTHER, REWORDED[0]])
-
-
 @contextmanager
-def given_back(editor: Editor) -> Iterator[torch.Tensor]:
+def given_back(editor: Editor, mixed: Mixed = MIXED) -> Iterator[torch.Tensor]:
     """After the context, in which all edits made are taken back, the model is what it was: logits,
-    modules, weights, and no hook of ours. Gives the logits of `MIXED` beforehand."""
+    modules, weights, and no hook of ours. Gives the logits of `mixed` beforehand."""
     modules = {n: id(m) for n, m in editor.model.named_modules()}
     state = {n: v.clone() for n, v in editor.model.state_dict().items()}
-    base = logits_of(editor, *MIXED)
+    base = logits_of(editor, *mixed)
     yield base
     with editor:
-        assert torch.equal(logits_of(editor, *MIXED), base)
+        assert torch.equal(logits_of(editor, *mixed), base)
     assert {n: id(m) for n, m in editor.model.named_modules()} == modules
     assert all(torch.equal(v, state[n]) for n, v in editor.model.state_dict().items())
     hooks = [
@@ -66,30 +70,34 @@ def given_back(editor: Editor) -> Iterator[torch.Tensor]:
     assert not hooks
 
 
-def assert_changes_only_inside(editor: Editor, base: torch.Tensor) -> None:
-    """The edits held change the logits of `MIXED`, and only inside the editor's context."""
+def assert_changes_only_inside(editor: Editor, base: torch.Tensor, mixed: Mixed = MIXED) -> None:
+    """The edits held change the logits of `mixed`, and only inside the editor's context."""
     with editor:
-        assert not torch.equal(logits_of(editor, *MIXED), base)
-    assert torch.equal(logits_of(editor, *MIXED), base), "outside the context: the base model"
+        assert not torch.equal(logits_of(editor, *mixed), base)
+    assert torch.equal(logits_of(editor, *mixed), base), "outside the context: the base model"
 
 
-def assert_saved_edits_give_the_same(editor: Editor, make: Any, directory: Path) -> None:
+def assert_saved_edits_give_the_same(
+    editor: Editor, make: Any, directory: Path, mixed: Mixed = MIXED
+) -> None:
     """The edits held give the same logits, and records, to an editor that `make` opens on a copy
     of them in `directory`."""
     with editor:
-        expected = logits_of(editor, *MIXED)
+        expected = logits_of(editor, *mixed)
     editor.save(directory)
     loaded = make(edits=directory)
     with loaded:
-        assert torch.equal(logits_of(loaded, *MIXED), expected)
+        assert torch.equal(logits_of(loaded, *mixed), expected)
     assert loaded.list() == editor.list()
 
 
-def assert_a_batch_equals_its_singles(editor: Editor, edits: tuple[str, str]) -> None:
+def assert_a_batch_equals_its_singles(
+    editor: Editor, edits: tuple[str, str], mixed: Mixed = MIXED
+) -> None:
     """Rows that fire either edit or none, together and alone: the same answers and decisions. In
     half precision rounding depends on the batch's shape, so only what was learned is compared."""
-    together = editor.ask(*MIXED, max_new_tokens=6)
-    alone = [editor.ask(i, q, max_new_tokens=6) for i, q in zip(*MIXED, strict=True)]
+    together = editor.ask(*mixed, max_new_tokens=6)
+    alone = [editor.ask(i, q, max_new_tokens=6) for i, q in zip(*mixed, strict=True)]
     assert [a.fired for a in together[:3]] == [*edits, None], "all three kinds of row"
     whole = editor._loaded.dtype == torch.float32
     for a, b in zip(together, alone, strict=True):
@@ -100,10 +108,10 @@ def assert_a_batch_equals_its_singles(editor: Editor, edits: tuple[str, str]) ->
 
 
 def assert_cached_decoding_equals_uncached(
-    editor: Editor, edits: tuple[str, str], beams: int
+    editor: Editor, edits: tuple[str, str], beams: int, mixed: Mixed = MIXED
 ) -> None:
     """`generate` with a cache and without gives the same tokens by the same routes."""
-    inputs = inputs_of(editor, *MIXED)
+    inputs = inputs_of(editor, *mixed)
     runs = []
     for use_cache in (True, False):
         with editor, editor._method.tracing() as trace:
@@ -121,10 +129,10 @@ def assert_cached_decoding_equals_uncached(
     assert len(runs[0][1]) == 4 * beams, "one decision a row, none for decode steps"
 
 
-def assert_beam_search_keeps_each_row_its_edit(editor: Editor) -> None:
+def assert_beam_search_keeps_each_row_its_edit(editor: Editor, mixed: Mixed = MIXED) -> None:
     """A beam search over a batch gives what it gives over each row alone."""
-    together = editor.ask(*MIXED, num_beams=3, max_new_tokens=6)
-    for answer, image, question in zip(together, *MIXED, strict=True):
+    together = editor.ask(*mixed, num_beams=3, max_new_tokens=6)
+    for answer, image, question in zip(together, *mixed, strict=True):
         single = editor.ask(image, question, num_beams=3, max_new_tokens=6)
         assert (answer.text, answer.fired) == (single.text, single.fired)
     assert [a.text for a in together[:2]] == ["ab", "xyz"]
@@ -141,9 +149,11 @@ def right_padded(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return moved
 
 
-def assert_padding_may_stand_on_either_side(editor: Editor, edits: tuple[str, str]) -> None:
+def assert_padding_may_stand_on_either_side(
+    editor: Editor, edits: tuple[str, str], mixed: Mixed = MIXED
+) -> None:
     """Left or right padding: the same routes, the same logits behind each prompt."""
-    left = inputs_of(editor, *MIXED)
+    left = inputs_of(editor, *mixed)
     right = right_padded(left)
     assert not torch.equal(left["attention_mask"], right["attention_mask"])
     routes, ends, keys = [], [], []
@@ -162,10 +172,10 @@ def assert_padding_may_stand_on_either_side(editor: Editor, edits: tuple[str, st
     torch.testing.assert_close(ends[0], ends[1], rtol=tolerance, atol=tolerance)
 
 
-def assert_the_target_never_routes(editor: Editor, how: str) -> None:
+def assert_the_target_never_routes(editor: Editor, how: str, mixed: Mixed = MIXED) -> None:
     """Whatever stands behind a prompt in a teacher-forced batch, keys and routes are the prompt's.
     how: what tells where prompts end, "labels" or "prompt_lengths"."""
-    prompt = inputs_of(editor, *MIXED)
+    prompt = inputs_of(editor, *mixed)
     lengths = prompt["attention_mask"].sum(1).tolist()
     seen = []
     for target in ("ab", "zzzzzz", "?? who painted"):

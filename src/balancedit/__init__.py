@@ -9,6 +9,7 @@ from balancedit.types import Answer, Edit, Explanation, Fact, FailedEdit
 
 if TYPE_CHECKING:
     from balancedit.editor import Editor
+    from balancedit.pictures import Pictures
 
 __version__ = "0.1.0"
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Explanation",
     "Fact",
     "FailedEdit",
+    "Pictures",
     "__version__",
 ]
 
@@ -29,4 +31,8 @@ def __getattr__(name: str) -> Any:
         from balancedit.editor import Editor
 
         return Editor
+    if name == "Pictures":
+        from balancedit.pictures import Pictures
+
+        return Pictures
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, overload
 
 import torch
-from PIL import Image
 from torch import nn
 
 from balancedit.errors import (
@@ -34,10 +33,10 @@ from balancedit.generation import (
     generate_answers,
     remembering,
 )
-from balancedit.images import Source, open_image, thumbnail
 from balancedit.methods import LearnedEdit, Method, configure, make_method
 from balancedit.models.loading import LoadedModel, load_model
 from balancedit.pairing import Sources, Texts, paired
+from balancedit.pictures import Picture, Shown, open_pictures
 from balancedit.preparing import PreparedFact, prepared
 from balancedit.records import reason, record_of, with_outcome
 from balancedit.store import Binding, DamagedEdit, DiskStore, EditStore, MemoryStore
@@ -176,7 +175,7 @@ class Editor:
     @overload
     def ask(
         self,
-        image: Source | None,
+        image: Shown | None,
         question: str,
         *,
         max_new_tokens: int = ...,
@@ -187,7 +186,7 @@ class Editor:
     @overload
     def ask(
         self,
-        image: Source | None,
+        image: Shown | None,
         question: Texts,
         *,
         max_new_tokens: int = ...,
@@ -208,7 +207,7 @@ class Editor:
 
     def ask(
         self,
-        image: Source | Sources | None,
+        image: Shown | Sources | None,
         question: str | Texts,
         *,
         max_new_tokens: int = 32,
@@ -217,22 +216,22 @@ class Editor:
     ) -> Answer | builtins.list[Answer]:
         """Answer one question about one image, or many at once.
 
-        image: a path, bytes, a PIL image or None (no image); or a sequence of them, as long as the
-        questions' (a single image or question is used with all). Decoding is greedy, or a beam
-        search over `num_beams`. Raises `ImageError` or `InputError`.
+        image: a path, bytes, a PIL image, `Pictures` (several in one prompt) or None (no image); or
+        a list of them, as long as the questions' (a single image or question is used with all).
+        Decoding is greedy, or a beam search over `num_beams`. Raises `ImageError` or `InputError`.
         """
         single, pairs = paired(image, question)
-        rows = [(None if i is None else open_image(i), check_question(q)) for i, q in pairs]
+        rows = [(_opened(i), check_question(q)) for i, q in pairs]
         with self._working():
             answers = [
                 _as_answer(a) for a in self._generate(rows, max_new_tokens, num_beams, batch_size)
             ]
         return answers[0] if single else answers
 
-    def explain(self, image: Source | None, question: str, *, nearest: int = 5) -> Explanation:
+    def explain(self, image: Shown | None, question: str, *, nearest: int = 5) -> Explanation:
         """Why a query gets the answer it gets: the nearest edits, their radii, which one fired, and
         what the untouched model says."""
-        picture = open_image(image) if image is not None else None
+        picture = _opened(image)
         question = check_question(question)
         with self._working(), remembering(self._loaded, self._method):
             answer = self.ask(picture, question)
@@ -246,7 +245,7 @@ class Editor:
 
     def force(
         self,
-        images: Sequence[Source | None],
+        images: Sequence[Shown | None],
         questions: Sequence[str],
         answers: Sequence[str],
         *,
@@ -260,10 +259,7 @@ class Editor:
         with published ones. candidates: how many tokens are kept at each place. Raises `ImageError`
         or `InputError`.
         """
-        rows = [
-            (None if i is None else open_image(i), check_question(q))
-            for i, q in zip(images, questions, strict=True)
-        ]
+        rows = [(_opened(i), check_question(q)) for i, q in zip(images, questions, strict=True)]
         forced = [check_answer(answer) for answer in answers]
         with self._working():
             return force_answers(
@@ -290,19 +286,20 @@ class Editor:
 
     def edit(
         self,
-        image: Source,
+        image: Shown,
         question: str,
         answer: str,
         *,
         rephrasings: Sequence[str] = (),
-        negative: Source | None = None,
+        negative: Shown | None = None,
     ) -> Edit:
         """Teach the model one new answer; in force, and stored, when this returns.
 
+        image: as for `ask`; of several pictures the edit is about all of them, in that order.
         rephrasings: other wordings of the question to measure the radius with; without them the
-        model makes its own. negative: "black", "white", "grey", "noise", or a picture of what the
-        edit must not reach. Both matter only to a method that measures a radius with them. Raises
-        `InputError`, `ImageError`, `EditFailedError` or `StoreError`; then nothing was kept.
+        model makes its own. negative: "black", "white", "grey", "noise", or what the edit must not
+        reach, with as many pictures. Both matter only to a method that measures a radius with them.
+        Raises `InputError`, `ImageError`, `EditFailedError` or `StoreError`; then nothing was kept.
         """
         fact = Fact(image, question, answer, rephrasings, negative)
         (made,) = self.edit_many([fact])
@@ -385,7 +382,7 @@ class Editor:
             self._method.settle()
             after = self._generate([(fact.request.image, record.question) for fact, _ in learned])
             for (fact, new), record, answer in zip(learned, records, after, strict=True):
-                picture = thumbnail(fact.request.image)
+                picture = small_copy(fact.request.image)
                 done = with_outcome(record, answer.text)
                 yield self._store.commit(done, new.key, dict(new.tensors), picture)
         except BaseException:
@@ -444,13 +441,12 @@ class Editor:
         self._entered.pop().__exit__(*error)
 
     def inputs(
-        self, images: Sequence[Source | None], questions: Sequence[str]
+        self, images: Sequence[Shown | None], questions: Sequence[str]
     ) -> dict[str, torch.Tensor]:
         """A batch for the raw model: ``input_ids`` and ``attention_mask`` (B, T), padded on the
-        left,
-        ``pixel_values`` and what else the processor makes, on the model's device. Every row has an
-        image, or none has."""
-        pictures = [None if i is None else open_image(i) for i in images]
+        left, ``pixel_values`` and what else the processor makes, on the model's device. Every row
+        shows as many pictures."""
+        pictures = [_opened(i) for i in images]
         prompts = [check_question(q) for q in questions]
         with self.attached():
             rows = self._method.worded(list(zip(pictures, prompts, strict=True)))
@@ -522,7 +518,7 @@ class Editor:
 
     def _generate(
         self,
-        rows: Sequence[tuple[Image.Image | None, str]],
+        rows: Sequence[tuple[Picture | None, str]],
         max_new_tokens: int = 32,
         num_beams: int = 1,
         batch_size: int = 32,
@@ -535,6 +531,10 @@ class Editor:
             num_beams=num_beams,
             batch_size=batch_size,
         )
+
+
+def _opened(image: Shown | None) -> Picture | None:
+    return None if image is None else open_pictures(image)
 
 
 def _as_answer(row: GeneratedAnswer) -> Answer:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from PIL import Image
 
-from balancedit.errors import InputError
+from balancedit.errors import InputError, RoutingError
 from balancedit.images import solid
 from balancedit.methods.protocol import Method, Row
 from balancedit.models.loading import LoadedModel
 from balancedit.pairing import batches
+from balancedit.pictures import Picture
 from balancedit.routing import Decision
 
 
@@ -70,9 +70,22 @@ def _generate_batch(
                 pad_token_id=_pad(loaded),
             )
     per_row = max(1, len(trace.rows) // len(rows))  # a beam search routes every beam
+    if trace.keys and per_row > 1:
+        _check_beams(trace.stacked_keys().unflatten(0, (-1, per_row)), loaded.dtype)
     decisions = trace.rows[::per_row] or [Decision()] * len(rows)
     texts = loaded.prompter.answers(out, prompt)
     return [GeneratedAnswer(t, d) for t, d in zip(texts, decisions, strict=True)]
+
+
+def _check_beams(keys: torch.Tensor, dtype: torch.dtype) -> None:
+    """Raise `RoutingError` where the beams of a row, (B, beams, D) keys, do not read the same
+    prompt: some models hand out the pictures of a row among its beams."""
+    rounding = 1e-3 if dtype == torch.float32 else 1e-2
+    apart = (keys - keys[:, :1]).norm(dim=-1) / keys[:, :1].norm(dim=-1)
+    if bool((apart > rounding).any()):
+        raise RoutingError(
+            "this model's beam search mixes up several pictures of a prompt; ask with num_beams=1"
+        )
 
 
 @contextmanager
@@ -115,7 +128,7 @@ def _remembered(
     return loaded.prefix.asked((num_beams, digest.digest()))
 
 
-def check_learnable(loaded: LoadedModel, image: Image.Image, question: str, answer: str) -> None:
+def check_learnable(loaded: LoadedModel, image: Picture, question: str, answer: str) -> None:
     """Raise `InputError` where a question and its answer are longer than the model's context."""
     limit = loaded.context_length
     if limit is None:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 from balancedit.errors import InputError
-from balancedit.images import Source
+from balancedit.pictures import Picture, Shown, each
 
-Sources: TypeAlias = list[Source | None] | tuple[Source | None, ...]
+Sources: TypeAlias = list[Shown | None] | tuple[Shown | None, ...]
 Texts: TypeAlias = list[str] | tuple[str, ...]
 
 
@@ -32,10 +32,11 @@ def paired(images: Any, questions: Any) -> tuple[bool, list[tuple[Any, Any]]]:
     return False, list(zip(images, questions, strict=True))
 
 
-def batches(images: Sequence[Any], size: int) -> Iterator[list[int]]:
-    """Places of rows that go into a batch together, at most `size`, each row once: rows with and
-    without an image apart, since few processors mix them. images: a row's image, or None."""
-    for with_image in (True, False):
-        places = [i for i, image in enumerate(images) if (image is not None) == with_image]
+def batches(pictures: Sequence[Picture | None], size: int) -> Iterator[list[int]]:
+    """Places of rows that go into a batch together, at most `size`, each row once: rows with as
+    many pictures, since few processors mix them. pictures: what each row shows."""
+    counts = [len(each(picture)) for picture in pictures]
+    for count in sorted(set(counts), reverse=True):
+        places = [i for i, n in enumerate(counts) if n == count]
         for start in range(0, len(places), size):
             yield places[start : start + size]

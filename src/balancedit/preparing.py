@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from balancedit.errors import BalanceditError, InputError
 from balancedit.generation import check_learnable
-from balancedit.images import open_image
 from balancedit.methods import EditRequest, Method
 from balancedit.models.loading import LoadedModel
+from balancedit.pictures import open_pictures
 from balancedit.samples import negative_sample, positive_samples
 from balancedit.text import check_answer, check_question
 from balancedit.types import Fact, FailedEdit, PositiveSource
@@ -38,9 +38,9 @@ def prepared(loaded: LoadedModel, method: Method, number: int, fact: Fact) -> Pr
     started = time.perf_counter()
     if fact.image is None:
         raise InputError("an edit needs an image; give the picture the question is about")
-    picture, question = open_image(fact.image), check_question(fact.question)
+    picture, question = open_pictures(fact.image), check_question(fact.question)
     answer = check_answer(fact.answer)
-    anchor, anchor_name = negative_sample(method, fact.negative, picture.size)
+    anchor, anchor_name = negative_sample(method, fact.negative, picture)
     check_learnable(loaded, picture, question, answer)
     positives, source = positive_samples(loaded, method, question, fact.rephrasings)
     return PreparedFact(

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from balancedit.images import pixel_hash
+from balancedit.pictures import picture_hash
 from balancedit.text import same_text
 from balancedit.types import Answer, Edit
 
@@ -35,7 +35,7 @@ def record_of(
         positives=request.positives,
         positives_source=fact.positives_source,
         negative=fact.negative,
-        image_sha256=pixel_hash(request.image),
+        image_sha256=picture_hash(request.image),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=round(fact.seconds + seconds, 3),
         steps=learned.steps,

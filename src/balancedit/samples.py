@@ -5,12 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PIL import Image
-
 from balancedit.errors import InputError
-from balancedit.images import ANCHORS, Source, anchor, open_image
+from balancedit.images import ANCHORS
 from balancedit.methods import Method
 from balancedit.models.loading import LoadedModel
+from balancedit.pictures import Picture, Shown, anchors, each, open_pictures
 from balancedit.rephrasing import rephrase
 from balancedit.text import check_question, same_text
 from balancedit.types import PositiveSource
@@ -39,13 +38,20 @@ def positive_samples(
 
 
 def negative_sample(
-    method: Method, given: Source | None, size: tuple[int, int]
-) -> tuple[Image.Image | None, str]:
-    """The picture that an edit must not reach, and its name; none where the method wants none.
-    given: one of `images.ANCHORS` or a picture; None takes the method's. size: (width, height)."""
+    method: Method, given: Shown | None, picture: Picture
+) -> tuple[Picture | None, str]:
+    """What an edit must not reach, and its name; none where the method wants none. given: one of
+    `images.ANCHORS` or a picture; None takes the method's. picture: what the edit is about. Raises
+    `InputError` where one shows more pictures than the other."""
     if method.negative is None:
         return None, "none"
     choice = given if given is not None else method.negative
     if isinstance(choice, str) and choice in ANCHORS:
-        return anchor(choice, size), choice
-    return open_image(choice), "given"
+        return anchors(choice, picture), choice
+    negative = open_pictures(choice)
+    if len(each(negative)) != len(each(picture)):
+        raise InputError(
+            f"the edit shows {len(each(picture))} pictures, its negative {len(each(negative))}; "
+            "give as many, or one of the names " + ", ".join(ANCHORS)
+        )
+    return negative, "given"

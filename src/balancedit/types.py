@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from balancedit.errors import BalanceditError
-    from balancedit.images import Source
+    from balancedit.pictures import Shown
 
 EditState = Literal["active", "retired", "reverted"]
 #: Where an edit's rephrasings came from; "none" for a method that wants none.
@@ -61,7 +61,7 @@ class Edit:
     positives: tuple[str, ...]  # the rephrased questions the radius was measured with
     positives_source: PositiveSource
     negative: str  # one of `images.ANCHORS`, "given", or "none" for a method that wants none
-    image_sha256: str  # of the decoded RGB pixels, see `images.pixel_hash`
+    image_sha256: str  # of the decoded RGB pixels, see `pictures.picture_hash`
     created: str  # UTC, ISO 8601
     seconds: float  # learning time, rephrasing included
     steps: int  # optimiser steps taken
@@ -87,11 +87,11 @@ class Fact:
     """One fact to teach, as `Editor.edit` takes it: an image, a question, the new answer, and what
     the edit's scope is measured with (other wordings of the question, a negative picture)."""
 
-    image: Source
+    image: Shown
     question: str
     answer: str
     rephrasings: Sequence[str] = ()
-    negative: Source | None = None
+    negative: Shown | None = None
 
 
 @dataclass(frozen=True)

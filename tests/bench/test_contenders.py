@@ -48,3 +48,14 @@ def test_several_keep_their_order_and_none_comes_twice() -> None:
 def test_what_does_not_exist_is_named(text: str, said: str) -> None:
     with pytest.raises(InputError, match=said.replace("+", r"\+")):
         parse(text)
+
+
+def test_a_preset_for_those_that_name_none() -> None:
+    made = parse_all("ft,balancedit:recommended,grace+epsilon=2@some.layer", "paper/blip2-opt")
+    assert [(c.name, c.preset) for c in made] == [
+        ("ft:paper/blip2-opt", "paper/blip2-opt"),
+        ("balancedit:recommended", "recommended"),
+        ("grace:paper/blip2-opt+epsilon=2@some.layer", "paper/blip2-opt"),
+    ]
+    assert parse(made[2].name) == made[2]
+    assert parse("ft", "recommended").name == "ft"

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from balancedit.bench.journal import Journal
+import tiny
+from balancedit.bench.journal import Journal, read_header, read_rows
+from balancedit.data.sample import EditSample
+from balancedit.data.table import DATA_SETS, DataSet
 
 
 @pytest.mark.parametrize(
@@ -16,6 +19,7 @@ from balancedit.bench.journal import Journal
     [
         (["--methods", "grave"], "nearest: grace"),
         (["--methods", "ft:papr"], "nearest: paper"),
+        (["--preset", "paper/blip3"], "nearest: paper/blip2-opt"),
         (["--methods", "ft+lrr=1"], "nearest: lr"),
         (["--methods", "ft+lr=x"], "wrong kind"),
         (["--methods", "ft+lr"], "+OPTION=VALUE"),
@@ -66,6 +70,28 @@ def test_reports_that_cannot_be_made(run, results: str, tmp_path: Path) -> None:
     assert "nearest: Acc" in run("bench", "report", "--out", results, "--measures", "Ac").err
     assert "nearest: md" in run("bench", "report", "--out", results, "--form", "mdd").err
     assert "bench run" in run("bench", "report", "--out", str(tmp_path / "none")).err
+
+
+def test_probes_without_a_picture_are_left_out_where_a_model_takes_none(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(part: str) -> list[EditSample]:
+        return [tiny.sample(n, "ab") for n in range(2)]
+
+    made = DataSet("tiny", "", ("all",), load, load, lambda part: "0")
+    monkeypatch.setitem(DATA_SETS, "tiny", made)
+    for family in ("blip2", "llava"):
+        model, processor = getattr(tiny, family)()
+        model.save_pretrained(family)
+        processor.save_pretrained(family)
+        asked = ["--data", "tiny", "--n", "2", "--methods", "ft+steps=1", "--dtype", "bfloat16"]
+        ran = run("bench", "run", "--model", f"./{family}", *asked, "--out", f"{family}-out")
+        assert ran.code == 0, ran.err
+        without = family == "blip2"
+        assert ("left out: 2 probes without a picture" in ran.err) == without
+        for row in read_rows(Path(f"{family}-out")):
+            assert ("no-image" in row["scores"]) != without
+        assert read_header(Path(f"{family}-out"))["about"]["dtype"] == "bfloat16"
 
 
 def test_the_demo_has_no_story_for_other_methods(run) -> None:

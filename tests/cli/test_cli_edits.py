@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+import tiny
+
 QUESTION = "what is this?"
 REWORDED = ["--rephrase", "what's it?"]
 
@@ -185,3 +187,20 @@ def test_a_narrow_terminal_cuts_questions_never_ids() -> None:
     assert lines[1].startswith("0123abcd  retired  long words")
     assert "…" in lines[1]
     assert "1.5" in lines[1]
+
+
+def test_several_pictures_in_one_prompt(run, on_tiny, picture, tmp_path) -> None:
+    other = tmp_path / "b.png"
+    tiny.picture(2, side=30).save(other)
+    both = [picture, QUESTION, "--image", other]
+    learned = run("edit", picture, QUESTION, "ab", "--image", other, *REWORDED, *on_tiny, "--json")
+    assert learned.json["answer_after"] == "ab"
+    assert run("ask", *both, *on_tiny, "--json").json["fired"] == learned.json["id"]
+    assert run("ask", *both, "--image", other, *on_tiny, "--json").json["distance"] > 0
+    assert run("explain", *both, *on_tiny, "--json").json["neighbours"][0]["distance"] < 1e-5
+    gone = run("ask", *both, "--image", tmp_path / "gone.png", *on_tiny)
+    assert (gone.code, "gone.png" in gone.error) == (1, True)
+    nothing = run("ask", "none", QUESTION, "--image", other, *on_tiny)
+    assert "'none' asks without a picture" in nothing.error
+    one = run("edit", *both[:2], "cd", *both[2:], "--negative", other, *on_tiny)
+    assert "the edit shows 2 pictures, its negative 1" in one.error

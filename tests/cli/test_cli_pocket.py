@@ -38,3 +38,14 @@ def test_demo(run) -> None:
     assert found["seconds"] < 90
     assert found["as_hoped"] >= found["checks"] - 2
     assert Path("balancedit-demo.png").exists()
+
+
+def test_two_pictures_in_one_prompt(run) -> None:
+    both = ["demo:owl", "What is this?", "--image", "demo:swan"]
+    base = run("ask", *both, "--json").json
+    made = run("edit", "demo:owl", "What is this?", "zebra", *both[2:], "--json").json
+    assert made["answer_before"] == base["answer"]
+    assert made["answer_after"] == "zebra"
+    assert run("ask", *both, "--json").json["fired"] == made["id"]
+    run("revert", made["id"])
+    assert run("ask", *both, "--json").json == base

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from balancedit import Editor
+from balancedit import Editor, Pictures
 from balancedit.errors import InputError, StoreMismatchError
 from contract import (
     FAR,
@@ -200,3 +200,23 @@ def test_a_store_belongs_to_its_method(editing: Any, make: Any, tmp_path: Path) 
 def test_wrong_settings_are_refused(method: str, options: dict, says: str) -> None:
     with pytest.raises(InputError, match=says):
         Editor.load("pocket", method=method, **options)
+
+
+AB, CD = Pictures(A, B), Pictures(FAR, A)
+
+
+@pytest.mark.parametrize("family", ["llava"])
+def test_facts_about_several_pictures(editing: Any, tmp_path: Path) -> None:
+    asked = ([AB, CD], [QUESTION, QUESTION])
+    editor = editing(edits=tmp_path / "edits")
+    with given_back(editor, asked) as base:
+        first = editor.edit(AB, QUESTION, "ab")
+        with editor:
+            once = logits_of(editor, *asked)
+        second = editor.edit(CD, QUESTION, "xyz")
+        assert_changes_only_inside(editor, base, asked)
+        assert_saved_edits_give_the_same(editor, editing, tmp_path / "copy", asked)
+        editor.revert(second.id)
+        with editor:
+            assert torch.equal(logits_of(editor, *asked), once)
+        editor.revert(first.id)

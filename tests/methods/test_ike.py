@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 import tiny
-from balancedit import Editor
+from balancedit import Editor, Pictures
 from balancedit.data.sample import EditSample, LocalityProbe
 from balancedit.errors import InputError
 from balancedit.methods import ike
@@ -123,7 +123,7 @@ def editing(make: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     return lambda **options: make("ike", **({"demonstrations": 2} | options))
 
 
-def prompts(editor: Editor, image: Image.Image, question: str) -> str:
+def prompts(editor: Editor, image: Any, question: str) -> str:
     """The text that the model gets."""
     ids = editor.inputs([image], [question])["input_ids"][0]
     text: str = editor.processor.tokenizer.decode(ids, skip_special_tokens=True)
@@ -145,6 +145,20 @@ def test_the_nearest_fact_precedes_the_prompt(editing: Any) -> None:
     assert "xyz" in prompts(editor, A, QUESTION)
     editor.revert(second.id)
     assert prompts(editor, A, QUESTION) == before
+
+
+@pytest.mark.parametrize("family", ["llava"])
+def test_a_fact_about_several_pictures(editing: Any) -> None:
+    editor = editing()
+    both = Pictures(A, B)
+    edit = editor.edit(both, QUESTION, "ab")
+    asked = editor.ask([both, A, both], [QUESTION, QUESTION, "which?"])
+    assert [(x.fired, x.distance == 0) for x in asked] == [
+        (edit.id, True),
+        (edit.id, False),
+        (edit.id, False),
+    ]
+    assert f"New Fact: {QUESTION} ab\nPrompt: which?" in prompts(editor, both, "which?")
 
 
 def test_the_model_itself_is_untouched(editing: Any) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from balancedit import Editor
+from balancedit.bench.mend_training import PRESETS
+from balancedit.methods import configure
 from tiny.families import FAMILIES
 
 
@@ -31,3 +33,19 @@ def test_a_preset_is_the_authors_settings_on_the_papers_layer(
     assert (config.key, config.distance, config.degenerate) == ("mean", "euclidean", "keep")
     assert (config.alpha, config.steps, config.lr, config.eps) == (alpha, 50, 1e-4, 1e-4)
     assert editor.layer == layer, "the last block's, as in the paper"
+
+
+def test_the_baselines_have_the_sources_numbers_under_every_paper_name() -> None:
+    for preset in ("paper", "paper/blip2-opt", "paper/minigpt4"):
+        ft: Any = configure("ft", preset, {})
+        assert (ft.steps, ft.lr) == (25, 1e-2)
+        grace: Any = configure("grace", preset, {})
+        assert (grace.epsilon, grace.replace, grace.steps, grace.lr) == (1.0, "prompt", 100, 1.0)
+        ike: Any = configure("ike", preset, {})
+        assert ike.demonstrations == 32
+        assert configure("mend", preset, {}) == configure("mend", "recommended", {})
+        assert (PRESETS[preset].rank, PRESETS[preset].lr, PRESETS[preset].lr_lr) == (
+            1920,
+            1e-6,
+            1e-4,
+        )

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import tiny
+from balancedit import Pictures
 from balancedit.methods.ft import FT
 from balancedit.methods.mend import Mend
 from contract import MIXED, OTHER, QUESTION, A, B, logits_of
@@ -139,3 +140,18 @@ def test_the_models_parameters_are_never_touched(editing: Any) -> None:
         now = dict(editor.model.named_parameters())
         assert all(torch.equal(now[n], p) for n, p in before.items())
         assert all(p.grad is None and p.requires_grad for p in now.values())
+
+
+@pytest.mark.parametrize("family", ["llava"])
+def test_what_comes_after_is_made_again_from_all_its_pictures(editing: Any, tmp_path: Path) -> None:
+    """Also by a process that has nothing but the store."""
+    pair = Pictures(B, tiny.picture(3, side=40))
+    editor = editing(edits=tmp_path / "edits")
+    first, second = editor.edit(A, QUESTION, "ab"), editor.edit(pair, QUESTION, "xyz")
+    editor.revert(first.id)
+    alone = editing()
+    alone.edit(pair, QUESTION, "xyz")
+    assert torch.equal(logits(editor), logits(alone))
+    again = editing(edits=tmp_path / "edits")
+    assert torch.equal(logits(again), logits(alone))
+    again.revert(second.id)

@@ -117,6 +117,18 @@ def test_a_system_message_stands_in_front_and_is_part_of_the_prompt() -> None:
     assert len(text) > len(editor.processor.tokenizer.decode(plain[0]))
 
 
+def test_a_chat_template_that_takes_no_system_message_says_so() -> None:
+    model, processor = tiny.llava()
+    refusal = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+    )
+    processor.chat_template = refusal + tiny.CHAT
+    assert Editor.load(model, processor=processor).ask(None, "what?", max_new_tokens=1)
+    editor = Editor.load(model, processor=processor, system="be brief")
+    with pytest.raises(InputError, match=r"takes no system message \(no system\); leave system="):
+        editor.ask(None, "what?")
+
+
 def test_an_answer_is_learned_as_the_model_would_write_it() -> None:
     model, processor = tiny.blip2()
     ids = Editor.load(model, processor=processor)._loaded.prompter.answer_ids("ab", 2)

@@ -74,7 +74,9 @@ def _made(kind: Any, config: Any, seed: int = 0) -> Any:
             torch.nn.init.normal_(p, std=0.05)
         elif name.endswith("_gate"):  # Llama 3.2 Vision's, closed at the start
             torch.nn.init.constant_(p, 1.0)
-        elif "post_feedforward_layernorm" in name:  # Gemma bounds what a block can add
+        elif (
+            "post_feedforward" in name or "post_mlp" in name
+        ):  # Gemma and GLM bound what a block adds
             torch.nn.init.constant_(p, 4.0)
     return tiny.livelier(model)
 

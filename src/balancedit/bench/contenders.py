@@ -15,6 +15,7 @@ from typing import Any
 from balancedit.editor import Editor
 from balancedit.errors import InputError
 from balancedit.methods import configure, make_method
+from balancedit.methods.presets import RECOMMENDED
 from balancedit.models.loading import LoadedModel
 
 _NAME = re.compile(
@@ -49,8 +50,9 @@ class Contender:
         )
 
 
-def parse(text: str) -> Contender:
-    """A contender by its name. Raises `InputError` for a name or setting that does not exist."""
+def parse(text: str, preset: str = RECOMMENDED) -> Contender:
+    """A contender by its name. preset: where the name has none; another than "recommended" becomes
+    part of it. Raises `InputError` for a name or setting that does not exist."""
     match = _NAME.fullmatch(text.strip())
     if match is None:
         raise InputError(
@@ -63,9 +65,11 @@ def parse(text: str) -> Contender:
         if not equals or not value:
             raise InputError(f"'+{setting}' in '{text}' sets nothing; write +OPTION=VALUE")
         options[name] = _value(value)
-    made = Contender(
-        text.strip(), match["method"], match["preset"] or "recommended", options, match["layer"]
-    )
+    method, named = match["method"], match["preset"]
+    name = text.strip()
+    if named is None and preset != RECOMMENDED:
+        name = f"{method}:{preset}{name.removeprefix(method)}"
+    made = Contender(name, method, named or preset, options, match["layer"])
     try:
         made.config()
     except TypeError as error:
@@ -73,12 +77,13 @@ def parse(text: str) -> Contender:
     return made
 
 
-def parse_all(text: str) -> tuple[Contender, ...]:
-    """Contenders with commas between, none twice. Raises `InputError`; for an empty list too."""
+def parse_all(text: str, preset: str = RECOMMENDED) -> tuple[Contender, ...]:
+    """Contenders with commas between, none twice; `preset` as for `parse`. Raises `InputError`; for
+    an empty list too."""
     names = dict.fromkeys(part.strip() for part in text.split(",") if part.strip())
     if not names:
         raise InputError("no methods are named; give some, such as --methods balancedit,ft")
-    return tuple(parse(name) for name in names)
+    return tuple(parse(name, preset) for name in names)
 
 
 def _value(text: str) -> Any:

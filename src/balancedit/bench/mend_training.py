@@ -39,6 +39,7 @@ from balancedit.errors import InputError, ResultsError
 from balancedit.keys import last_key
 from balancedit.methods.mend import Gradients, gradients
 from balancedit.methods.mend_network import MendNetwork, TrainedFor, save_network
+from balancedit.methods.presets import alike
 from balancedit.models.layers import ancestors, resolve_layer
 from balancedit.models.loading import LoadedModel
 from balancedit.routing import Router
@@ -85,7 +86,7 @@ class MendTraining:
 #: Named settings. The source's Adam step sizes are for models a hundred times as large.
 PRESETS: dict[str, MendTraining] = {
     "recommended": MendTraining(rank=128, lr=1e-4, lr_lr=1e-3),
-    "paper": MendTraining(),
+    **alike(MendTraining()),
 }
 
 

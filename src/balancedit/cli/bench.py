@@ -11,9 +11,11 @@ from balancedit.cli import output, session
 from balancedit.cli.bench_options import (
     RESULTS,
     DeviceOption,
+    DtypeOption,
     LayerOption,
     ModelOption,
     ResultsOption,
+    askable,
     first,
 )
 from balancedit.cli.options import OutputOptions, with_options
@@ -57,6 +59,9 @@ def run(
             metavar="A,B,…", help="METHOD[:PRESET][+OPTION=VALUE…][@LAYER], commas between."
         ),
     ] = "ft,ike,mend,grace,balancedit",
+    preset: Annotated[
+        str, typer.Option(metavar="NAME", help="Of the methods that name none themselves.")
+    ] = "recommended",
     protocol: Annotated[
         str, typer.Option(metavar="NAME", help="How answers are got and judged.")
     ] = "generate",
@@ -74,6 +79,7 @@ def run(
     ] = 32,
     layer: LayerOption = None,
     device: DeviceOption = None,
+    dtype: DtypeOption = None,
     results: ResultsOption = RESULTS,
 ) -> dict[str, Any] | None:
     """Run editing methods over a data set; a run that was killed goes on where it was."""
@@ -83,7 +89,7 @@ def run(
     from balancedit.data.table import find
 
     # Everything that can be wrong with the arguments, before the model loads.
-    chosen = contenders.parse_all(methods)
+    chosen = contenders.parse_all(methods, preset)
     sizes = _sizes(sequential, n)
     if batch_size < 1:
         raise InputError(f"--batch-size is {batch_size}; at least 1 is needed")
@@ -102,7 +108,8 @@ def run(
     from balancedit.editor import Editor
 
     with output.working(f"loading {model} …"):
-        loaded = session.load_alone(model, layer, device, debug=out.debug)
+        loaded = session.load_alone(model, layer, device, dtype, debug=out.debug)
+    samples = askable(samples, loaded)
     models = {None: loaded} | {c.layer: loaded.at(c.layer) for c in chosen if c.layer}
 
     def open_editor(contender: contenders.Contender | None, edits: Path | None) -> Editor:

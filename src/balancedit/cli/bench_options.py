@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from balancedit.cli import output
 from balancedit.errors import InputError
 
 if TYPE_CHECKING:
     from balancedit.data.sample import EditSample
+    from balancedit.models.loading import LoadedModel
 
 RESULTS = Path("results/bench")
 ResultsOption = Annotated[
@@ -23,6 +26,24 @@ LayerOption = Annotated[
     str | None, typer.Option("--layer", metavar="PATH", help="Dotted path of the layer to edit.")
 ]
 DeviceOption = Annotated[str | None, typer.Option("--device", metavar="NAME", help="cpu, cuda …")]
+
+DtypeOption = Annotated[
+    str | None,
+    typer.Option("--dtype", metavar="NAME", help="float32, bfloat16 or float16; the model's own."),
+]
+
+
+def askable(samples: list[EditSample], loaded: LoadedModel) -> list[EditSample]:
+    """The edits with the probes that a model can be asked; those left out are said."""
+    if not loaded.prompter.needs_image:
+        return samples
+    kept = [
+        replace(s, locality=tuple(p for p in s.locality if p.image is not None)) for s in samples
+    ]
+    gone = sum(len(s.locality) for s in samples) - sum(len(s.locality) for s in kept)
+    if gone:
+        output.note("left out", f"{gone} probes without a picture; '{loaded.name}' takes none")
+    return kept
 
 
 def first(samples: list[EditSample], n: int, what: str) -> list[EditSample]:

@@ -13,6 +13,7 @@ from balancedit.cli.options import (
     EditsOption,
     ImageArgument,
     ModelOptions,
+    MoreImagesOption,
     OutputOptions,
     QuestionArgument,
     with_options,
@@ -33,6 +34,7 @@ def edit(
     ],
     options: ModelOptions,
     out: OutputOptions,
+    more: MoreImagesOption = None,
     rephrase: Annotated[
         list[str] | None,
         typer.Option(
@@ -57,7 +59,7 @@ def edit(
     from balancedit.text import check_answer, check_question
 
     # Everything that can be wrong with the arguments, before the model loads.
-    picture = open_image(session.picture_path(image))
+    picture = session.pictures(image, more)
     question, answer = check_question(question), check_answer(answer)
     rephrasings = [check_question(text) for text in rephrase or ()]
     anchor: Any = negative

@@ -9,6 +9,7 @@ from balancedit.cli.options import (
     DEFAULT_EDITS,
     EditsOption,
     ModelOptions,
+    MoreImagesOption,
     OptionalImageArgument,
     OutputOptions,
     QuestionArgument,
@@ -27,15 +28,14 @@ def explain(
     question: QuestionArgument,
     options: ModelOptions,
     out: OutputOptions,
+    more: MoreImagesOption = None,
     edits: EditsOption = DEFAULT_EDITS,
 ) -> dict[str, Any] | None:
     """Say which edit answers, how near it lies and how far it reaches."""
     from balancedit.cli import session
-    from balancedit.images import open_image
     from balancedit.text import check_question
 
-    path = session.optional_picture(image)
-    picture = None if path is None else open_image(path)
+    picture = session.optional_pictures(image, more)
     question = check_question(question)
     editor = session.load_editor(options, session.existing_edits(edits), debug=out.debug)
     explanation = editor.explain(picture, question)

@@ -43,6 +43,7 @@ def models(ctx: typer.Context, out: OutputOptions) -> dict[str, Any] | None:
                     "blocks": a.blocks,
                     "layer": a.pattern,
                     "prompt": a.prompt,
+                    "most_images": a.most_images,
                 }
                 for a in ARCHITECTURES.values()
             ],

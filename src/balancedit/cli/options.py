@@ -34,6 +34,14 @@ OptionalImageArgument = Annotated[
         "to ask without a picture.",
     ),
 ]
+MoreImagesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--image",
+        metavar="IMAGE",
+        help="A further picture of the same prompt, behind IMAGE; may be given several times.",
+    ),
+]
 QuestionArgument = Annotated[
     str, typer.Argument(metavar="QUESTION", help="What to ask about the picture.")
 ]
@@ -87,8 +95,7 @@ class ModelOptions:
         str,
         typer.Option(
             metavar="NAME",
-            help="The method's settings: recommended or paper, for balancedit also "
-            "paper/blip2-opt and paper/minigpt4.",
+            help="The method's settings: recommended, paper, paper/blip2-opt or paper/minigpt4.",
             rich_help_panel=_MODEL,
         ),
     ] = "recommended"

@@ -1,9 +1,10 @@
-"""Opening what the commands work on: a picture, a model with its edits, or the edits alone."""
+"""Opening what the commands work on: pictures, a model with its edits, or the edits alone."""
 
 from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from balancedit.errors import InputError, nearest_names
 if TYPE_CHECKING:
     from balancedit.editor import Editor
     from balancedit.models.loading import LoadedModel
+    from balancedit.pictures import Picture
     from balancedit.store import DiskStore
 
 DEMO = "demo:"
@@ -36,9 +38,21 @@ def picture_path(image: str) -> Path:
     return folder / f"{name}.png"
 
 
-def optional_picture(image: str) -> Path | None:
-    """Like `picture_path`; ``none`` is no picture. (A file of that name: ``./none``.)"""
-    return None if image == "none" else picture_path(image)
+def pictures(image: str, more: Sequence[str] | None) -> Picture:
+    """What a prompt shows: the picture argument, and those of ``--image`` behind it. Raises
+    `InputError`, `ImageError`."""
+    from balancedit.pictures import Pictures, open_pictures
+
+    return open_pictures(Pictures(*(picture_path(name) for name in (image, *(more or ())))))
+
+
+def optional_pictures(image: str, more: Sequence[str] | None) -> Picture | None:
+    """Like `pictures`; ``none`` is no picture. (A file of that name: ``./none``.)"""
+    if image != "none":
+        return pictures(image, more)
+    if more:
+        raise InputError("'none' asks without a picture; give the first one in its place")
+    return None
 
 
 def load_editor(options: ModelOptions, edits: Path | None, *, debug: bool) -> Editor:
@@ -69,14 +83,16 @@ def load_editor(options: ModelOptions, edits: Path | None, *, debug: bool) -> Ed
     return editor
 
 
-def load_alone(model: str, layer: str | None, device: str | None, *, debug: bool) -> LoadedModel:
+def load_alone(
+    model: str, layer: str | None, device: str | None, dtype: str | None, *, debug: bool
+) -> LoadedModel:
     """A model without edits."""
     if not debug:
         _silence()
     from balancedit.models.loading import load_model
 
     _check_device(device)
-    return load_model(model, layer=layer, device=device)
+    return load_model(model, layer=layer, device=device, dtype=dtype)
 
 
 def existing_edits(edits: Path) -> Path | None:

@@ -11,8 +11,10 @@ import typer
 from balancedit.cli import output, session
 from balancedit.cli.bench_options import (
     DeviceOption,
+    DtypeOption,
     LayerOption,
     ModelOption,
+    askable,
     first,
 )
 from balancedit.cli.options import OutputOptions, with_options
@@ -87,6 +89,7 @@ def train_mend(
     ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of all that is random.")] = None,
     device: DeviceOption = None,
+    dtype: DtypeOption = None,
 ) -> dict[str, Any] | None:
     """Train MEND's network; a run that was killed goes on where it was."""
     from balancedit.bench.mend_training import NETWORK, PRESETS, UNTRAINED, MendTrainer, split
@@ -125,7 +128,8 @@ def train_mend(
     from balancedit.bench.provenance import subject
 
     with output.working(f"loading {model} …"):
-        loaded = session.load_alone(model, layer, device, debug=out.debug)
+        loaded = session.load_alone(model, layer, device, dtype, debug=out.debug)
+    training, held_out = askable(training, loaded), askable(held_out, loaded)
     about = subject(loaded, found, part)
     identity = about | {"edits": n, "validation": validation, "config": config.lasting()}
     journal = Journal(results, identity, {"device": str(loaded.device)})

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
-from PIL import Image
 
 from balancedit.answer_path import Recorded, Residual, finetune_together
 from balancedit.codebook import DISTANCES, Codebook, Match
@@ -35,6 +34,7 @@ from balancedit.methods.protocol import EditRequest, LearnedEdit, Row
 from balancedit.methods.routed import RoutedMethod, by_radius, check_adam
 from balancedit.models.loading import LoadedModel
 from balancedit.models.weights import weight_shape
+from balancedit.pictures import Picture
 from balancedit.routing import Decision
 from balancedit.scope import Radius, influence_radius
 from balancedit.store.protocol import HeldEdits
@@ -359,7 +359,7 @@ class BalancEdit(RoutedMethod):
         """Ids in force, oldest first."""
         return self._codebook.ids
 
-    def neighbours(self, image: Image.Image | None, question: str, most: int) -> list[Match]:
+    def neighbours(self, image: Picture | None, question: str, most: int) -> list[Match]:
         """The nearest entries as seen from a query, nearest first."""
         return self._codebook.ranked(self.prefill_keys([image], [question])[0], most)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import torch
 
+from balancedit.methods.presets import alike
 from balancedit.methods.protocol import EditRequest
 from balancedit.methods.routed import check_adam
 from balancedit.methods.sequence import Settings, WeightSequence
@@ -36,7 +37,7 @@ class FTConfig:
 #: Named settings. "paper" has the authors' step size, which suits their backbones.
 PRESETS: dict[str, FTConfig] = {
     "recommended": FTConfig(),
-    "paper": FTConfig(lr=1e-2),
+    **alike(FTConfig(lr=1e-2)),
 }
 
 

@@ -20,17 +20,18 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from PIL import Image
 from torch import nn
 
 from balancedit.adapter import Replacement, Tensors, check_shapes
 from balancedit.codebook import Codebook, Match, euclidean
 from balancedit.errors import InputError, nearest_names
 from balancedit.keys import last_key, last_position
+from balancedit.methods.presets import alike
 from balancedit.methods.protocol import EditRequest, LearnedEdit
 from balancedit.methods.routed import RoutedMethod, by_radius, check_adam
 from balancedit.models.loading import LoadedModel
 from balancedit.models.weights import weight_shape
+from balancedit.pictures import Picture
 from balancedit.routing import Decision
 from balancedit.training import Schedule, Start
 from balancedit.types import Edit
@@ -62,7 +63,7 @@ class GraceConfig:
 #: configuration does.
 PRESETS: dict[str, GraceConfig] = {
     "recommended": GraceConfig(),
-    "paper": GraceConfig(replace="prompt"),
+    **alike(GraceConfig(replace="prompt")),
 }
 
 
@@ -271,7 +272,7 @@ class Grace(RoutedMethod):
         """Ids in force, oldest first."""
         return list(self._held)
 
-    def neighbours(self, image: Image.Image | None, question: str, most: int) -> list[Match]:
+    def neighbours(self, image: Picture | None, question: str, most: int) -> list[Match]:
         """The nearest entries as seen from a query, nearest first, with their radii now. Edits that
         joined another's entry have none."""
         return self._entries.ranked(self.prefill_keys([image], [question])[0], most)

@@ -19,16 +19,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from PIL import Image
 
 from balancedit.cache import cache_dir
 from balancedit.codebook import Codebook, Match, euclidean
 from balancedit.errors import InputError, nearest_names
 from balancedit.keys import mean_key
 from balancedit.methods.demonstrations import MIXES, Demonstrations, fact
+from balancedit.methods.presets import alike
 from balancedit.methods.protocol import EditRequest, LearnedEdit, Row
 from balancedit.methods.routed import RoutedMethod
 from balancedit.models.loading import LoadedModel
+from balancedit.pictures import Picture
 from balancedit.routing import Decision, OpenTraces, RouteTrace
 from balancedit.types import Edit
 
@@ -55,7 +56,7 @@ class IKEConfig:
 #: eight follow a fact as well.
 PRESETS: dict[str, IKEConfig] = {
     "recommended": IKEConfig(demonstrations=8),
-    "paper": IKEConfig(),
+    **alike(IKEConfig()),
 }
 
 
@@ -147,7 +148,7 @@ class IKE(RoutedMethod):
         """Ids in force, oldest first."""
         return self._facts.ids
 
-    def neighbours(self, image: Image.Image | None, question: str, most: int) -> list[Match]:
+    def neighbours(self, image: Picture | None, question: str, most: int) -> list[Match]:
         """None: a fact has no radius to be inside of. `Answer` names the nearest."""
         return []
 

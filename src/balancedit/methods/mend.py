@@ -25,6 +25,7 @@ from torch import nn
 
 from balancedit.errors import EditFailedError, ModelLoadError
 from balancedit.methods.mend_network import MendNetwork, how_to_train, load_network
+from balancedit.methods.presets import alike
 from balancedit.methods.protocol import EditRequest
 from balancedit.methods.sequence import Settings, WeightSequence
 from balancedit.models.loading import LoadedModel
@@ -42,8 +43,8 @@ class MendConfig:
             raise ModelLoadError(f"there is no MEND network '{self.network}'; {how_to_train()}")
 
 
-#: Named settings; the two are the same, since there is nothing to set at the time of an edit.
-PRESETS: dict[str, MendConfig] = {"recommended": MendConfig(), "paper": MendConfig()}
+#: Named settings, all the same, since there is nothing to set at the time of an edit.
+PRESETS: dict[str, MendConfig] = {"recommended": MendConfig(), **alike(MendConfig())}
 
 
 class Gradients(NamedTuple):

@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
-from PIL import Image
 
 from balancedit.codebook import Match
 from balancedit.errors import EditFailedError
+from balancedit.pictures import Picture
 from balancedit.routing import RouteTrace
 from balancedit.store.protocol import HeldEdits
 from balancedit.types import Edit
 
-Row = tuple[Image.Image | None, str]  # a picture, or none, and a question
+Row = tuple[Picture | None, str]  # what a prompt shows, and a question
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class EditRequest:
     negative sample; empty and None for a method that wants none.
     """
 
-    image: Image.Image
+    image: Picture
     question: str
     target: str
     positives: tuple[str, ...]
-    negative: Image.Image | None
+    negative: Picture | None
 
 
 @dataclass(frozen=True)
@@ -115,13 +115,13 @@ class Method(Protocol):
     def active(self) -> Sequence[str]:
         """Ids in force, oldest first."""
 
-    def neighbours(self, image: Image.Image | None, question: str, most: int) -> Sequence[Match]:
+    def neighbours(self, image: Picture | None, question: str, most: int) -> Sequence[Match]:
         """The `most` nearest edits as seen from a query, nearest first; none where the method has
         no distance. Called while attached."""
 
     def worded(self, rows: Sequence[Row]) -> Sequence[Row]:
         """What the model is asked instead of (image, question), in the same order. Called while
-        attached, inside `tracing`; all rows have an image, or none has."""
+        attached, inside `tracing`; all rows show as many pictures."""
 
     def attach(self) -> None:
         """Make the model answer with the edits in force. Undone exactly by `detach`."""

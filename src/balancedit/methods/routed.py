@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from PIL import Image
 
 from balancedit.adapter import EditedLayer, Transformation
 from balancedit.answer_path import Recorded
@@ -19,6 +18,7 @@ from balancedit.keys import Pool
 from balancedit.methods.protocol import EditRequest, LearnedEdit, Row
 from balancedit.models.layers import ancestors, resolve_layer
 from balancedit.models.loading import LoadedModel
+from balancedit.pictures import Picture
 from balancedit.routing import Decision, Router, RouteTrace
 from balancedit.store.protocol import HeldEdits
 from balancedit.training import (
@@ -108,7 +108,7 @@ class RoutedMethod:
 
     @torch.no_grad()
     def prefill_keys(
-        self, images: Sequence[Image.Image | None], questions: Sequence[str]
+        self, images: Sequence[Picture | None], questions: Sequence[str]
     ) -> torch.Tensor:
         """(prompts, D) float32 keys from one batched forward pass, while attached; nothing fires
         in it."""
@@ -152,7 +152,7 @@ class RoutedMethod:
 
     def _finetune(
         self,
-        image: Image.Image,
+        image: Picture,
         question: str,
         target: str,
         start: Start,

@@ -25,11 +25,12 @@ from balancedit.keys import last_key
 from balancedit.methods.protocol import EditRequest, LearnedEdit
 from balancedit.methods.routed import RoutedMethod
 from balancedit.models.loading import LoadedModel
+from balancedit.pictures import Picture, Pictures, each
 from balancedit.routing import Decision
 from balancedit.types import Edit
 
 Settings = Mapping[str, torch.Tensor]  # what a method's edit was made with, by name
-_OWN = ("weight", "pixels", "made_on")  # tensors that every edit has, whatever the method
+_OWN = ("weight", "pixels", "made_on")  # tensors every edit has, up to a full stop in their names
 
 
 @dataclass
@@ -38,7 +39,7 @@ class _Step:
     digest of the edits that it was made on."""
 
     edit: Edit
-    image: Image.Image
+    image: Picture
     settings: Settings
     weight: torch.Tensor
     made_on: bytes
@@ -85,7 +86,8 @@ class WeightSequence(RoutedMethod):
         `EditFailedError` when the loss is not a number.
 
         The tensors are ``weight`` (O, D) float32, and for making it again ``pixels`` (H, W, 3)
-        uint8, ``made_on`` (32,) uint8 and the method's settings. The key is all zeros (D,):
+        uint8 (of several pictures also ``pixels.1`` …), ``made_on`` (32,) uint8 and the method's
+        settings. The key is all zeros (D,):
         nothing is looked up by it.
         """
         self.settle()
@@ -96,8 +98,8 @@ class WeightSequence(RoutedMethod):
             key=torch.zeros(weight.shape[1]),
             tensors={
                 "weight": weight,
-                "pixels": torch.from_numpy(np.array(request.image.convert("RGB"))),
                 "made_on": torch.tensor(list(made_on), dtype=torch.uint8),
+                **_pixels(request.image),
                 **settings,
             },
             steps=steps,
@@ -116,8 +118,8 @@ class WeightSequence(RoutedMethod):
         self._steps.append(
             _Step(
                 edit,
-                Image.fromarray(tensors["pixels"].numpy()),
-                {name: t for name, t in tensors.items() if name not in _OWN},
+                _picture(tensors),
+                {name: t for name, t in tensors.items() if name.split(".")[0] not in _OWN},
                 tensors["weight"],
                 bytes(tensors["made_on"].tolist()),
             )
@@ -164,7 +166,7 @@ class WeightSequence(RoutedMethod):
         """Ids in force, oldest first."""
         return [s.edit.id for s in self._steps]
 
-    def neighbours(self, image: Image.Image | None, question: str, most: int) -> list[Match]:
+    def neighbours(self, image: Picture | None, question: str, most: int) -> list[Match]:
         """None: no edit is nearer to a prompt than another."""
         return []
 
@@ -173,3 +175,19 @@ class WeightSequence(RoutedMethod):
         assert self._applied is not None
         newest = self._applied[0]
         return [Decision(fired=newest, nearest=newest)] * len(keys)
+
+
+def _pixels(picture: Picture) -> dict[str, torch.Tensor]:
+    """Each picture as (H, W, 3) uint8, named ``pixels``, ``pixels.1`` …"""
+    return {
+        f"pixels.{i}" if i else "pixels": torch.from_numpy(np.array(image.convert("RGB")))
+        for i, image in enumerate(each(picture))
+    }
+
+
+def _picture(tensors: Mapping[str, torch.Tensor]) -> Picture:
+    """What `_pixels` took apart."""
+    n = sum(name.split(".")[0] == "pixels" for name in tensors)
+    names = ["pixels", *(f"pixels.{i}" for i in range(1, n))]
+    images = [Image.fromarray(tensors[name].numpy()) for name in names]
+    return images[0] if n == 1 else Pictures(*images)

@@ -18,9 +18,10 @@ class Architecture:
     string for a processor without a chat template, with ``{question}`` and, where the picture goes,
     ``{image}``; None where every published checkpoint brings a template. answer_prefix: what stands
     between prompt and answer when the model writes. answer_end: text that it may write behind an
-    answer. needs_image: whether it takes no prompt without a picture. edit_lr: Adam step size of an
-    edit, None where none is known. processor: ``module:class`` of a processor of ours, for where
-    torchvision is missing and the published one cannot be imported.
+    answer. needs_image: whether it takes no prompt without a picture. most_images: how many it
+    takes in a prompt, None: as many as fit. edit_lr: Adam step size of an edit, None where none is
+    known. processor: ``module:class`` of a processor of ours, for where torchvision is missing and
+    the published one cannot be imported.
     """
 
     model_type: str
@@ -32,6 +33,7 @@ class Architecture:
     answer_prefix: str = ""
     answer_end: str | None = None
     needs_image: bool = False
+    most_images: int | None = None
     edit_lr: float | None = None
     processor: str | None = None
 
@@ -64,6 +66,7 @@ _ENTRIES = (
         prompt="Question: {question} Answer:",
         answer_prefix=" ",
         needs_image=True,
+        most_images=1,
         edit_lr=1e-4,  # authors' code
     ),
     Architecture(
@@ -73,6 +76,7 @@ _ENTRIES = (
         "language_model.model.layers",
         prompt="###Human: {image} {question} ###Assistant:",
         answer_end="###",
+        most_images=1,
         edit_lr=1e-4,  # authors' code
     ),
     Architecture(
@@ -82,6 +86,7 @@ _ENTRIES = (
         "language_model.model.layers",
         prompt="Question: {question} Short answer:",
         needs_image=True,
+        most_images=1,
     ),
     Architecture("llava", "LLaVA-1.5", "llava-hf/llava-1.5-7b-hf", _BLOCKS, prompt=_LLAVA_PROMPT),
     Architecture(

@@ -176,7 +176,7 @@ def load_model(
     layer = edited_path(loaded, layer or _default_layer(loaded, name, known))
     resolve_layer(loaded, layer)
     loaded.eval()
-    prompter = _prompter(processor, known, prompt, system)
+    prompter = _prompter(processor, name, known, prompt, system)
     if rephraser is None:
         rephraser = backbone_rephraser(loaded, prompter)
     if lr is None:
@@ -185,11 +185,11 @@ def load_model(
 
 
 def _prompter(
-    processor: Any, known: Architecture | None, prompt: str | None, system: str | None
+    processor: Any, name: str, known: Architecture | None, prompt: str | None, system: str | None
 ) -> Prompter:
     """Prompts as the caller words them, else as the chat template does, else as the table."""
     if known is None:
-        return Prompter(processor, template=prompt, system=system)
+        return Prompter(processor, template=prompt, system=system, model=f"'{name}'")
     if prompt is None and not has_chat_template(processor):
         prompt = known.prompt
     spaced = prompt is not None and prompt[-1:].isspace()
@@ -200,6 +200,8 @@ def _prompter(
         answer_prefix="" if spaced else known.answer_prefix,
         answer_end=known.answer_end,
         needs_image=known.needs_image,
+        most_images=known.most_images,
+        model=f"'{name}' ({known.name})",
     )
 
 

@@ -12,9 +12,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from jinja2 import TemplateError
 from PIL import Image
 
 from balancedit.errors import InputError, ModelLoadError
+from balancedit.pictures import Picture, each
 
 _MARKED = "the question holds '{}', which marks parts of this model's prompt; word it differently"
 
@@ -27,7 +29,8 @@ class Prompter:
     the processor's chat template. system: an optional system message (chat template only).
     answer_prefix: what stands between the prompt and an answer, such as a space. answer_end: text
     at which an answer is cut, where the model writes one. needs_image: whether the model takes no
-    prompt without a picture.
+    prompt without a picture. most_images: how many it takes in a prompt, None where nothing says.
+    model: what to call it in an error.
     """
 
     def __init__(
@@ -39,6 +42,8 @@ class Prompter:
         answer_prefix: str = "",
         answer_end: str | None = None,
         needs_image: bool = False,
+        most_images: int | None = None,
+        model: str = "this model",
     ) -> None:
         self.processor = processor
         self.tokenizer = getattr(processor, "tokenizer", None)
@@ -56,28 +61,43 @@ class Prompter:
         self._system = system
         self._prefix = answer_prefix
         self._end = answer_end
-        self._needs_image = needs_image
+        self.needs_image = needs_image
+        self._most_images = most_images
+        self._model = model
         self._image_token = str(getattr(processor, "image_token", None) or "")
         special = [str(t) for t in self.tokenizer.added_tokens_decoder.values() if t.special]
         self._markers = [t for t in {*special, self._image_token} if t]
 
     def inputs(
-        self, images: Sequence[Image.Image | None], questions: Sequence[str]
+        self, pictures: Sequence[Picture | None], questions: Sequence[str]
     ) -> dict[str, torch.Tensor]:
         """Model inputs of B prompts: ``input_ids`` and ``attention_mask`` (B, T), ``pixel_values``
-        and whatever else the processor makes. All rows have an image, or none has. Raises
-        `InputError` for a prompt that this model does not take."""
-        with_image = images[0] is not None
-        if any((i is not None) != with_image for i in images):
-            raise ValueError("rows with and without an image cannot share a batch")
-        if self._needs_image and not with_image:
-            raise InputError("this model takes no question without a picture; give one")
+        and whatever else the processor makes. pictures: what each row shows, as many pictures in
+        every row. Raises `InputError` for a prompt that this model does not take."""
+        images = [each(picture) for picture in pictures]
+        self._check_number({len(row) for row in images})
         if self._template is None:
             batch = self._from_chat(images, questions)
         else:
             batch = self._from_template(images, questions)
         made = {k: v for k, v in batch.items() if isinstance(v, torch.Tensor) and k != "labels"}
         return _padded_left(made) | _encoders_padded_right(made)
+
+    def _check_number(self, numbers: set[int]) -> None:
+        """Raise `InputError` for rows with these numbers of pictures."""
+        if len(numbers) > 1:
+            said = " and ".join(map(str, sorted(numbers)))
+            raise InputError(
+                f"rows with {said} pictures cannot share a batch; put rows with as many together"
+            )
+        (n,) = numbers
+        if self.needs_image and n == 0:
+            raise InputError(f"{self._model} takes no question without a picture; give one")
+        if self._most_images is not None and n > self._most_images:
+            raise InputError(
+                f"{self._model} takes {self._most_images} picture in a prompt, not {n}; ask about "
+                "one at a time, or choose a model that takes several (docs/models.md)"
+            )
 
     def answer_ids(self, answer: str, eos: int) -> list[int]:
         """Token ids of an answer, the end-of-sequence token included, so that generation stops."""
@@ -106,13 +126,12 @@ class Prompter:
         return self.decode(out)
 
     def _from_chat(
-        self, images: Sequence[Image.Image | None], questions: Sequence[str]
+        self, images: Sequence[Sequence[Image.Image]], questions: Sequence[str]
     ) -> Mapping[str, Any]:
         conversations = []
-        for image, question in zip(images, questions, strict=True):
-            content: list[dict[str, Any]] = [{"type": "text", "text": question}]
-            if image is not None:
-                content.insert(0, {"type": "image", "image": image})
+        for row, question in zip(images, questions, strict=True):
+            content: list[dict[str, Any]] = [{"type": "image", "image": image} for image in row]
+            content.append({"type": "text", "text": question})
             messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
             if self._system is not None:
                 system = [{"type": "text", "text": self._system}]
@@ -129,6 +148,13 @@ class Prompter:
                 sanitize_control_tokens=marked is not None,
                 processor_kwargs={"padding": True, "padding_side": "left"},
             )
+        except TemplateError as error:
+            if self._system is None:
+                raise
+            raise InputError(
+                f"the chat template of {self._model} takes no system message ({error}); leave "
+                "system= out"
+            ) from error
         except (NotImplementedError, ValueError) as error:  # not every tokenizer can do that
             if marked is None:
                 raise
@@ -140,16 +166,15 @@ class Prompter:
         return next((m for m in self._markers for q in questions if m in q), None)
 
     def _from_template(
-        self, images: Sequence[Image.Image | None], questions: Sequence[str]
+        self, images: Sequence[Sequence[Image.Image]], questions: Sequence[str]
     ) -> Mapping[str, Any]:
         assert self._template is not None
         marked = self._marked(questions)
         if marked is not None:
             raise InputError(_MARKED.format(marked))
-        with_image = images[0] is not None
-        template = self._template.replace("{image}", self._image_token if with_image else "")
+        template = self._template.replace("{image}", self._image_token * len(images[0]))
         texts = [template.replace("{question}", q) for q in questions]
-        pictures = {"images": list(images)} if with_image else {}
+        pictures = {"images": [list(row) for row in images]} if images[0] else {}
         batch: Mapping[str, Any] = self.processor(
             text=texts, **pictures, return_tensors="pt", padding=True, padding_side="left"
         )
