@@ -36,7 +36,7 @@ from balancedit.generation import (
 from balancedit.methods import LearnedEdit, Method, configure, make_method
 from balancedit.models.loading import LoadedModel, load_model
 from balancedit.pairing import Sources, Texts, paired
-from balancedit.pictures import Picture, Shown, open_pictures
+from balancedit.pictures import Picture, Shown, open_pictures, small_copy
 from balancedit.preparing import PreparedFact, prepared
 from balancedit.records import reason, record_of, with_outcome
 from balancedit.store import Binding, DamagedEdit, DiskStore, EditStore, MemoryStore
