@@ -22,7 +22,7 @@ from PIL import Image
 from balancedit.codebook import DISTANCES, Codebook, Match
 from balancedit.errors import DamagedEditError, EditNotFoundError, InputError, nearest_names
 from balancedit.images import ANCHORS
-from balancedit.keys import POOLS
+from balancedit.keys import KEY_TYPES, POOLS, kept_as
 from balancedit.methods.protocol import EditRequest, LearnedEdit
 from balancedit.methods.routed import RoutedMethod, by_radius, check_adam
 from balancedit.models.loading import LoadedModel
@@ -43,6 +43,7 @@ class BalancEditConfig:
     degenerate: Literal["keep", "shrink"] = "shrink"  # radius where d_pos >= d_neg (scope.py)
     positives: int = 1  # rephrased questions the positive distance is averaged over
     negative: Literal["black", "white", "grey", "noise"] = "black"  # of the negative sample
+    key_type: Literal["float32", "float16"] = "float32"  # what keys are kept in (docs/concepts.md)
     key_layer: str | None = None  # layer whose input makes the key; None: the edited one
     steps: int = 50  # Adam steps an edit (authors' code)
     lr: float | None = None  # Adam step size; None: what the model's table says
@@ -52,6 +53,7 @@ class BalancEditConfig:
         for name, value, known in (
             ("key", self.key, POOLS),
             ("distance", self.distance, DISTANCES),
+            ("key_type", self.key_type, KEY_TYPES),
             ("degenerate", self.degenerate, ("keep", "shrink")),
             ("negative", self.negative, ANCHORS),
         ):
@@ -102,12 +104,15 @@ class BalancEdit(RoutedMethod):
 
     def binding(self) -> dict[str, str]:
         """What a store of these edits is bound to beside the model."""
-        return {
+        bound = {
             "layer": self._loaded.layer,
             "key": self.config.key,
             "key_layer": self.config.key_layer or self._loaded.layer,
             "distance": self.config.distance,
         }
+        if self.config.key_type != "float32":  # left unsaid by stores made before there was another
+            bound["key_type"] = self.config.key_type
+        return bound
 
     # -- learning ----------------------------------------------------------------------------
 
@@ -119,6 +124,7 @@ class BalancEdit(RoutedMethod):
         images = [request.image] * (1 + n) + [request.negative]
         questions = [request.question, *request.positives, request.question]
         keys = self.prefill_keys(images, questions)
+        keys[0] = kept_as(keys[0], self.config.key_type)
         distance = DISTANCES[self.config.distance]
         from_key = distance(keys[:1], keys[1:])[0].tolist()
         radius = influence_radius(
