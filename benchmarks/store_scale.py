@@ -30,12 +30,18 @@ from rich.console import Console
 from rich.table import Table
 
 from balancedit.codebook import Codebook, euclidean
+from balancedit.keys import kept_as
 from balancedit.store import Binding, DiskStore, database, files
 from balancedit.types import Edit
 
-BINDING = Binding("made up", "0" * 64, "balancedit", {"layer": "down", "key": "both"})
 _THUMBNAIL = 2500  # bytes, about what a 96-pixel picture takes
 _CACHES = Path("/proc/sys/vm/drop_caches")
+
+
+def binding(key_type: str) -> Binding:
+    """Whom the store belongs to."""
+    details = {"layer": "down", "key": "both", "key_type": key_type}
+    return Binding("made up", "0" * 64, "balancedit", details)
 
 
 def record(number: int) -> Edit:
@@ -65,20 +71,23 @@ def low_rank(rank: int, width: int, out: int) -> dict[str, torch.Tensor]:
     return {"a": torch.randn(out, rank), "b": torch.randn(rank, width)}
 
 
-def fill(root: Path, edits: int, key_width: int, tensors: dict[str, torch.Tensor]) -> None:
+def fill(
+    root: Path, edits: int, key_width: int, key_type: str, tensors: dict[str, torch.Tensor]
+) -> None:
     """A store of that many edits, as `DiskStore.commit` would have left it."""
     generator = torch.Generator().manual_seed(0)
     packed = files.pack(tensors)
     packed_sum = files.digest(packed)
     picture = os.urandom(_THUMBNAIL)
     with (
-        DiskStore.open(root, BINDING, create=True) as store,
+        DiskStore.open(root, binding(key_type), create=True) as store,
         store._writing("fill it") as db,
         open(root / files.KEYS, "wb") as keys,
     ):
         db.execute("UPDATE store SET width = ?", (key_width,))
         for number in range(edits):
-            data = files.key_bytes(torch.randn(key_width, generator=generator))
+            key = kept_as(torch.randn(key_width, generator=generator), key_type)
+            data = files.key_bytes(key, files.KEY_FORMS[key_type])
             keys.write(data)
             edit = record(number)
             files.tensor_path(root, edit.id).write_bytes(packed)
@@ -88,7 +97,7 @@ def fill(root: Path, edits: int, key_width: int, tensors: dict[str, torch.Tensor
 
 
 def one_round(
-    root: Path, first: int, more: int, tensors: dict[str, torch.Tensor]
+    root: Path, first: int, more: int, key_type: str, tensors: dict[str, torch.Tensor]
 ) -> dict[str, Any]:
     """What a fresh process needs, in seconds and bytes."""
     took: dict[str, Any] = {}
@@ -101,7 +110,7 @@ def one_round(
         took[name] = now - clock
         clock = now
 
-    store = DiskStore.open(root, BINDING)
+    store = DiskStore.open(root, binding(key_type))
     active = store.active()
     lap("open")
     held, damaged = store.held(active)
@@ -122,7 +131,8 @@ def one_round(
     commits = []
     for number in range(first, first + more):
         clock = time.perf_counter()
-        store.commit(record(number), torch.randn(held.keys.shape[1]), tensors, b"p" * _THUMBNAIL)
+        key = kept_as(torch.randn(held.keys.shape[1]), key_type)
+        store.commit(record(number), key, tensors, b"p" * _THUMBNAIL)
         commits.append(time.perf_counter() - clock)
     clock = time.perf_counter()
     store.revert(f"{first:08x}")
@@ -137,6 +147,7 @@ def run(
     rounds: Annotated[int, typer.Option(help="Times it is opened, each in a new process.")] = 5,
     more: Annotated[int, typer.Option(help="Edits added a round, one at a time.")] = 20,
     key_width: Annotated[int, typer.Option(help="Numbers in a key.")] = 1152,
+    key_type: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
     rank: Annotated[int, typer.Option(help="Of a transformation.")] = 4,
     width: Annotated[int, typer.Option(help="Inputs of the edited layer.")] = 576,
     outputs: Annotated[int, typer.Option(help="Outputs of the edited layer.")] = 1536,
@@ -148,13 +159,13 @@ def run(
     """Fill, open, add, print."""
     tensors = low_rank(rank, width, outputs)
     if root is not None:
-        print(json.dumps(one_round(root, first, more, tensors)))
+        print(json.dumps(one_round(root, first, more, key_type, tensors)))
         return
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "edits"
         started = time.perf_counter()
-        fill(store, edits, key_width, tensors)
+        fill(store, edits, key_width, key_type, tensors)
         size = sum(p.stat().st_size for p in store.rglob("*") if p.is_file())
         console.print(
             f"{edits:,} edits, {size / 1e6:.0f} MB, written in "
@@ -167,7 +178,7 @@ def run(
                 _CACHES.write_text("3")
             arguments = ["--root", str(store), "--first", str(edits + turn * more)]
             arguments += ["--more", str(more), "--rank", str(rank), "--width", str(width)]
-            arguments += ["--outputs", str(outputs)]
+            arguments += ["--outputs", str(outputs), "--key-type", key_type]
             child = subprocess.run(
                 [sys.executable, __file__, *arguments], check=True, capture_output=True, text=True
             )
@@ -187,7 +198,13 @@ def run(
     )
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        result = {"edits": edits, "bytes": size, "drop_caches": drop_caches, "rounds": found}
+        result = {
+            "edits": edits,
+            "bytes": size,
+            "key_type": key_type,
+            "drop_caches": drop_caches,
+            "rounds": found,
+        }
         out.write_text(json.dumps(result, indent=1) + "\n")
         console.print(f"wrote {out}")
 

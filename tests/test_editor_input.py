@@ -224,6 +224,19 @@ def test_damage_found_when_an_edit_first_fires(
     assert make_editor(edits=store).damaged == (), "restored"
 
 
+def test_keys_in_half_precision(make_editor: Any, tmp_path: Path) -> None:
+    store = tmp_path / "edits"
+    editor = make_editor(edits=store, key_type="float16")
+    edit = editor.edit(PICTURE, "what?", "ab", rephrasings=["it?"])
+    answer = make_editor(edits=store, key_type="float16").ask(PICTURE, "what?")
+    assert (answer.text, answer.fired) == ("ab", edit.id)
+    assert answer == editor.ask(PICTURE, "what?"), "the key in use is the one kept"
+    with pytest.raises(StoreMismatchError, match="key_type is float16, not unset"):
+        make_editor(edits=store)
+    with pytest.raises(InputError, match="key_type"):
+        make_editor(key_type="float8")
+
+
 def test_tensors_are_read_when_an_edit_first_fires(
     make_editor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

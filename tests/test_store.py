@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from balancedit.errors import EditNotFoundError, StoreError, StoreMismatchError
+from balancedit.keys import kept_as
 from balancedit.store import Binding, DiskStore, EditStore, MemoryStore, database, files
 from balancedit.types import Edit
 from store_cases import (
@@ -281,6 +282,33 @@ def test_a_commit_reads_no_other_record(root: Path, disk: DiskStore) -> None:
     put(disk, 5, retires=("00000001",))
     disk.revert("00000005")
     assert_held(disk, 1, 2, 3, 4)
+
+
+HALF = Binding("pocket", "f" * 64, "balancedit", {"key": "mean", "key_type": "float16"})
+
+
+def test_keys_in_half_precision_take_half_the_file_and_come_back(root: Path) -> None:
+    with DiskStore.open(root, HALF, create=True) as store:
+        keys = [kept_as(make_key(n), "float16") for n in (1, 2)]
+        for number, key in zip((1, 2), keys, strict=True):
+            store.commit(make_edit(number), key, make_tensors(number), None)
+        with pytest.raises(StoreError, match="16 bits"):
+            store.commit(make_edit(3), make_key(3), make_tensors(3), None)
+    assert (root / files.KEYS).stat().st_size == 2 * 2 * WIDTH
+    with DiskStore.open(root, HALF) as store:
+        assert [e.id for e in store.edits().values()] == ["00000001", "00000002"]
+        held, damaged = store.held(store.active())
+        assert damaged == []
+        assert held.keys.dtype == torch.float16
+        assert torch.equal(held.keys[held.rows].float(), torch.stack(keys))
+        loaded, _ = store.load(store.active())
+        assert all(torch.equal(one.key, key) for one, key in zip(loaded, keys, strict=True))
+        assert loaded[0].key.dtype == torch.float32
+    with sqlite3.connect(root / "store.sqlite3") as db:
+        db.execute("UPDATE store SET details = replace(details, 'float16', 'float3')")
+    db.close()
+    with pytest.raises(StoreError, match=r"'float3'.*upgrade"):
+        DiskStore.open(root)
 
 
 def test_threads_share_a_handle(disk: DiskStore) -> None:

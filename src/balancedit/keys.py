@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import torch
 
+from balancedit.errors import EditFailedError
+
 Pool = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -39,5 +41,23 @@ def both_key(h: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
 #: What the mean is multiplied by beside the last token: an average varies less than one token does.
 #: Chosen by benchmarks/choose_scope.py (docs/results.md).
 MEAN_WEIGHT = 4.0
+
+#: The types a codebook's keys may be kept in.
+KEY_TYPES: dict[str, torch.dtype] = {"float32": torch.float32, "float16": torch.float16}
+
+
+def kept_as(key: torch.Tensor, key_type: str) -> torch.Tensor:
+    """A key (D,), float32, with the values that `key_type` can hold; to be called before anything
+    is measured from it. Half precision moves a key by at most 2^-11 of its length (and 2^-25 √D
+    where its numbers are tiny), and every distance to it by no more. Raises `EditFailedError` for a
+    key whose numbers it cannot hold at all."""
+    kept = key.to(KEY_TYPES[key_type]).to(torch.float32)
+    if bool(torch.isfinite(key).all()) and not bool(torch.isfinite(kept).all()):
+        largest = key.abs().max().item()
+        raise EditFailedError(
+            f"the key holds {largest:.4g}, half precision ends at 65504; use key_type='float32'"
+        )
+    return kept
+
 
 POOLS: dict[str, Pool] = {"mean": mean_key, "last": last_key, "both": both_key}

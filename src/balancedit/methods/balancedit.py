@@ -28,7 +28,7 @@ from balancedit.errors import (
     nearest_names,
 )
 from balancedit.images import ANCHORS
-from balancedit.keys import POOLS
+from balancedit.keys import KEY_TYPES, POOLS, kept_as
 from balancedit.low_rank import EitherForm, full_weight, is_full, kept, low_rank_start
 from balancedit.methods.protocol import EditRequest, LearnedEdit, Row
 from balancedit.methods.routed import RoutedMethod, by_radius, check_adam
@@ -58,6 +58,7 @@ class BalancEditConfig:
     degenerate: Literal["keep", "shrink"] = "shrink"  # radius where d_pos >= d_neg (scope.py)
     positives: int = 1  # rephrased questions the positive distance is averaged over
     negative: Literal["black", "white", "grey", "noise"] = "black"  # of the negative sample
+    key_type: Literal["float32", "float16"] = "float32"  # what keys are kept in (docs/concepts.md)
     key_layer: str | None = None  # layer whose input makes the key; None: the edited one
     steps: int = 50  # Adam steps an edit (authors' code)
     lr: float | None = None  # Adam step size; None: what the model's table says
@@ -71,6 +72,7 @@ class BalancEditConfig:
         for name, value, known in (
             ("key", self.key, POOLS),
             ("distance", self.distance, DISTANCES),
+            ("key_type", self.key_type, KEY_TYPES),
             ("degenerate", self.degenerate, ("keep", "shrink")),
             ("negative", self.negative, ANCHORS),
             ("transformation", self.transformation, ("full", "low_rank")),
@@ -142,12 +144,15 @@ class BalancEdit(RoutedMethod):
 
     def binding(self) -> dict[str, str]:
         """What a store of these edits is bound to beside the model."""
-        return {
+        bound = {
             "layer": self._loaded.layer,
             "key": self.config.key,
             "key_layer": self.config.key_layer or self._loaded.layer,
             "distance": self.config.distance,
         }
+        if self.config.key_type != "float32":  # left unsaid by stores made before there was another
+            bound["key_type"] = self.config.key_type
+        return bound
 
     # -- learning ----------------------------------------------------------------------------
 
@@ -201,6 +206,7 @@ class BalancEdit(RoutedMethod):
         own, positives, negatives = torch.cat(keys).split(
             [len(requests), len(rows) - 2 * len(requests), len(requests)]
         )
+        own = kept_as(own, self.config.key_type)
         at_positives = positives.split([len(r.positives) for r in requests])
         return [
             _Fact(

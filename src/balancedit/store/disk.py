@@ -56,6 +56,7 @@ class DiskStore:
         self._writable = writable
         self._bound = bound  # opened for a model, so edits may be added
         self._binding = database.read_binding(self._db, root)
+        self._form = _key_form(root, self._binding)
         self._lock = threading.RLock()
         self._seen = self._version()  # when the records were last looked at
 
@@ -132,10 +133,15 @@ class DiskStore:
             if edit.id in held:
                 raise StoreError(f"edit id '{edit.id}' is already in use; make another one")
             key = checked_key(edit, key, width)
+            key_data = files.key_bytes(key, self._form)
+            if not files.unpack_key(key_data, self._form).equal(key):
+                raise StoreError(
+                    f"edit '{edit.id}': its key does not fit the store's {8 * int(self._form[-1])} "
+                    "bits a number; make it with `keys.kept_as`"
+                )
             if width is None:
                 db.execute("UPDATE store SET width = ?", (key.numel(),))
             kept, *retired = history.after_commit(held, edit)
-            key_data = files.key_bytes(key)
             path.parent.mkdir(exist_ok=True)  # git and some archives drop an empty directory
             files.write_durably(path, packed)
             files.write_key(self.root, index + 1, key_data)
@@ -175,7 +181,7 @@ class DiskStore:
         with self._reading("load its edits") as db:
             found = self._found(db, ids)
             (width,) = db.execute("SELECT width FROM store").fetchone()
-            keys = files.map_keys(self.root, width)
+            keys = files.map_keys(self.root, width, self._form)
         small = len(found) <= CHECKED_EDITS
         small = small and sum(size for _, (_, _, size, _) in found) <= CHECKED_BYTES
         good: list[tuple[Edit, int, Callable[[], dict[str, torch.Tensor]]]] = []
@@ -214,7 +220,10 @@ class DiskStore:
     def load(self, ids: Iterable[str]) -> tuple[list[HeldEdit], list[DamagedEdit]]:
         """See `EditStore.load`; checksums of every key and tensor file are compared."""
         good, damaged = self._contents(ids)
-        held = [HeldEdit(e, files.unpack_key(key), files.unpack(data)) for e, key, data in good]
+        held = [
+            HeldEdit(e, files.unpack_key(key, self._form), files.unpack(data))
+            for e, key, data in good
+        ]
         return held, damaged
 
     def damaged(self, ids: Iterable[str]) -> list[DamagedEdit]:
@@ -233,7 +242,7 @@ class DiskStore:
             (width,) = db.execute("SELECT width FROM store").fetchone()
             for edit, (index, key_sum, size, tensors_sum) in self._found(db, ids):
                 try:
-                    key = files.read_key(self.root, index, width, key_sum)
+                    key = files.read_key(self.root, index, width, self._form, key_sum)
                     path = files.tensor_path(self.root, edit.id)
                     good.append((edit, key, files.read_tensors(path, size, tensors_sum)))
                 except files.Damage as damage:
@@ -369,6 +378,17 @@ class DiskStore:
 
     def _with_tensors(self) -> list[str]:
         return database.read_ids(self._db, "active", "retired")
+
+
+def _key_form(root: Path, binding: Binding) -> str:
+    """How a store's keys are written, from what it belongs to."""
+    key_type = binding.details.get("key_type", "float32")
+    if key_type not in files.KEY_FORMS:
+        raise StoreError(
+            f"edit store '{root}': its keys are of type '{key_type}', which this version of "
+            "balancedit cannot read; upgrade balancedit, or use another --edits directory"
+        )
+    return files.KEY_FORMS[key_type]
 
 
 def _writable(root: Path) -> bool:

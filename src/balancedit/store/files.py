@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # torch takes a second to import; looking at records must not
 
 KEYS = "keys.bin"
 EDITS = "edits"
+#: How the numbers of a key are written, by the `key_type` of what a store belongs to.
+KEY_FORMS = {"float32": "<f4", "float16": "<f2"}
 #: Ids as the editor makes them. Narrow on purpose: they become file names, and only files named
 #: like this are ever deleted.
 _ID = r"[0-9a-f]{8,64}"
@@ -59,9 +61,9 @@ def pack(tensors: Mapping[str, torch.Tensor]) -> bytes:
     return safetensors.torch.save(own)
 
 
-def key_bytes(key: torch.Tensor) -> bytes:
-    """Key (D,) float32 as 4·D little-endian bytes."""
-    return key.numpy().astype("<f4", copy=False).tobytes()
+def key_bytes(key: torch.Tensor, form: str) -> bytes:
+    """Key (D,) float32 as little-endian bytes; form: one of `KEY_FORMS`' values."""
+    return key.numpy().astype(form, copy=False).tobytes()
 
 
 def write_durably(path: Path, data: bytes) -> None:
@@ -107,9 +109,9 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def read_key(root: Path, index: int, width: int, sha256: str) -> bytes:
+def read_key(root: Path, index: int, width: int, form: str, sha256: str) -> bytes:
     """The bytes of the key at position `index`; `Damage` when it is not the one committed."""
-    size = 4 * width
+    size = int(form[-1]) * width
     try:
         with open(root / KEYS, "rb") as file:
             file.seek(index * size)
@@ -123,28 +125,28 @@ def read_key(root: Path, index: int, width: int, sha256: str) -> bytes:
     return data
 
 
-def map_keys(root: Path, width: int | None) -> np.ndarray:
-    """(M, D) float32, all whole keys of the keys file, read from the disk where they are looked at;
-    none where the file cannot be read."""
+def map_keys(root: Path, width: int | None, form: str) -> np.ndarray:
+    """(M, D) all whole keys of the keys file, read from the disk where they are looked at; none
+    where the file cannot be read."""
     import numpy as np
 
     path = root / KEYS
     width = width or 0
     try:
-        count = path.stat().st_size // (4 * width) if width else 0
+        count = path.stat().st_size // (int(form[-1]) * width) if width else 0
         if count:  # an empty file cannot be mapped
-            mapped = np.memmap(path, dtype="<f4", mode="c", shape=(count, width))
-            return np.asarray(mapped, dtype=np.float32)
+            mapped = np.memmap(path, dtype=form, mode="c", shape=(count, width))
+            return np.asarray(mapped, dtype=mapped.dtype.newbyteorder("="))
     except OSError:
         pass
-    return np.empty((0, width), dtype=np.float32)
+    return np.empty((0, width), dtype=np.dtype(form).newbyteorder("="))
 
 
 def check_key(keys: np.ndarray, index: int, sha256: str) -> None:
     """`Damage` unless row `index` of `map_keys` is the key that was committed."""
     if index >= len(keys):
         raise Damage(f"its key is missing from {KEYS}, which has been cut short or lost")
-    if digest(keys[index].astype("<f4", copy=False)) != sha256:
+    if digest(keys[index].astype(keys.dtype.newbyteorder("<"), copy=False)) != sha256:
         raise Damage(f"its key in {KEYS} does not match its checksum")
 
 
@@ -159,12 +161,12 @@ def check_size(path: Path, size: int) -> None:
         raise Damage(f"{name} has {found.st_size} bytes instead of {size}")
 
 
-def unpack_key(data: bytes) -> torch.Tensor:
+def unpack_key(data: bytes, form: str) -> torch.Tensor:
     """`key_bytes` undone: a key (D,) float32."""
     import numpy as np
     import torch
 
-    return torch.from_numpy(np.frombuffer(data, dtype="<f4").astype(np.float32))
+    return torch.from_numpy(np.frombuffer(data, dtype=form).astype(np.float32))
 
 
 def read_tensors(path: Path, size: int, sha256: str) -> bytes:

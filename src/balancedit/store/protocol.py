@@ -56,9 +56,9 @@ class HeldEdit:
 class HeldEdits:
     """Many edits with their keys, their tensors still where they are kept.
 
-    keys: (M, D) float32 on the CPU, perhaps memory-mapped; rows[i] is where in it the key of
-    edits[i] is. read[i]() gives that edit's named tensors, checked; it raises `DamagedEditError`,
-    or `EditNotFoundError` for an edit that was reverted since.
+    keys: (M, D) on the CPU, perhaps memory-mapped, float32 or float16; rows[i] is where in it the
+    key of edits[i] is. read[i]() gives that edit's named tensors, checked; it raises
+    `DamagedEditError`, or `EditNotFoundError` for an edit that was reverted since.
     """
 
     edits: list[Edit]
