@@ -68,7 +68,7 @@ def test_the_loop_runs_what_comes_before_once(make_editor: Any) -> None:
     answer = loaded.prompter.answer_ids("cat", loaded.eos)
     with loaded.prefix.held():
         finetune(
-            loaded.model, method._layer, inputs, answer, method._layer.base_weight,
+            loaded.model, method._layer, inputs, answer, {"weight": method._layer.base_weight},
             steps=5, lr=0.01, eps=1e-8,
         )  # fmt: skip
     assert (len(last), len(first)) == (6, 6)  # hooks see the calls that are stood in for, too

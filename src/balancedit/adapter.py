@@ -5,13 +5,13 @@ place, so names in the state dict, adapters of other libraries and the model's o
 undisturbed, and detaching has nothing to put back. Rows that fire nothing keep the layer's own
 output, bit for bit.
 
-Letters: B = rows, R = the rows of them that one edit owns, T = tokens, D = the layer's input width,
-O = its output width.
+Letters: B = rows, R = the rows of them that an edit owns, N = edits that own some, T = tokens,
+D = the layer's input width, O = its output width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -22,51 +22,71 @@ from torch.utils.hooks import RemovableHandle
 
 from balancedit.errors import RoutingError
 from balancedit.models.weights import float_bias, float_weight, running_device, weight_shape
-from balancedit.routing import Router
+from balancedit.routing import Route, Router
+
+Tensors = Mapping[str, torch.Tensor]  # what one edit is applied with, by name
+
+#: x: (R, T, D) input and y: (R, T, O) output of the layer -> (R, T, O) the output instead.
+Replacement = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class Transformation(Protocol):
-    """How a method makes the layer's output from an edit's tensor."""
+    """How a method makes the layer's output from an edit's tensors."""
 
-    def shape(self, layer: nn.Module) -> tuple[int, ...]:
-        """The shape such a tensor must have."""
+    def check(self, layer: nn.Module, tensors: Tensors) -> None:
+        """Raise `ValueError` for tensors that an edit of this layer cannot have."""
 
-    def __call__(
-        self,
-        layer: nn.Module,
-        tensor: torch.Tensor,
-        x: torch.Tensor,
-        y: torch.Tensor,
-        rows: torch.Tensor,
-    ) -> torch.Tensor:
-        """x: (R, T, D) input and y: (R, T, O) output of the layer, rows: (R,) which rows of the
-        batch these are -> (R, T, O) the output instead, with gradients to `tensor`."""
+    def over(
+        self, layer: nn.Module, held: Sequence[Tensors], owner: torch.Tensor, rows: torch.Tensor
+    ) -> Replacement:
+        """What replaces the output where edits fire; asked for once a prompt, and used again at
+        every step of its decoding.
+
+        held: tensors of the N edits that own rows, on the layer's device. owner: (R,) which of them
+        owns each row. rows: (R,) where in the batch of B those rows are. Gradients go to the
+        tensors.
+        """
 
 
 class FullWeight:
-    """The edit's tensor is a full (O, D) weight in float32: the layer's own weight, fine-tuned on
-    one fact (paper, Section 3.2). The layer's bias, where it has one, stays as it is."""
+    """An edit's ``weight`` (O, D), float32: the layer's own weight, fine-tuned on one fact (paper,
+    Section 3.2). The layer's bias, where it has one, stays as it is."""
 
-    def shape(self, layer: nn.Module) -> tuple[int, ...]:
-        """(O, D)."""
-        return weight_shape(layer)
+    def check(self, layer: nn.Module, tensors: Tensors) -> None:
+        """See `Transformation`."""
+        check_shapes({"weight": weight_shape(layer)}, tensors)
 
-    def __call__(
-        self,
-        layer: nn.Module,
-        tensor: torch.Tensor,
-        x: torch.Tensor,
-        y: torch.Tensor,
-        rows: torch.Tensor,
-    ) -> torch.Tensor:
+    def over(
+        self, layer: nn.Module, held: Sequence[Tensors], owner: torch.Tensor, rows: torch.Tensor
+    ) -> Replacement:
         """See `Transformation`; in float32, whatever the model's type."""
-        return F.linear(x.float(), tensor, float_bias(layer))
+        bias = float_bias(layer)
+        if len(held) == 1:
+            return lambda x, y: F.linear(x.float(), held[0]["weight"].float(), bias)
+        owned = [(owner == i).nonzero()[:, 0] for i in range(len(held))]
+        order = torch.cat(owned).argsort()
+
+        def replace(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            made = [
+                F.linear(x[at].float(), tensors["weight"].float(), bias)
+                for at, tensors in zip(owned, held, strict=True)
+            ]
+            return torch.cat(made)[order]
+
+        return replace
+
+
+def check_shapes(wanted: Mapping[str, tuple[int, ...]], tensors: Tensors) -> None:
+    """Raise `ValueError` unless an edit's tensors have these names and shapes."""
+    shapes = {name: tuple(t.shape) for name, t in tensors.items()}
+    if shapes != wanted:
+        raise ValueError(f"an edit's tensors are {shapes}, the layer takes {dict(wanted)}")
 
 
 class EditedLayer:
     """The edits' tensors beside one linear layer, applied by the router's decision.
 
-    apply: what a tensor does to the output; a full weight unless a method brings its own.
+    apply: what tensors do to the output; a full weight unless a method brings its own.
     """
 
     def __init__(
@@ -75,8 +95,9 @@ class EditedLayer:
         self.layer = layer
         self._router = router
         self._apply = apply or FullWeight()
-        self._tensors: dict[str, torch.Tensor] = {}
-        self._trained: torch.Tensor | None = None
+        self._held: dict[str, Tensors] = {}
+        self._training: tuple[Sequence[Tensors], torch.Tensor] | None = None
+        self._routed: tuple[Route, torch.Tensor, Replacement] | None = None
         self._handle: RemovableHandle | None = None
 
     @property
@@ -89,25 +110,18 @@ class EditedLayer:
         """Where the layer runs, and the tensors beside it."""
         return running_device(self.layer)
 
-    @property
-    def tensor_shape(self) -> tuple[int, ...]:
-        """The shape of an edit's tensor."""
-        return self._apply.shape(self.layer)
+    def tensors(self, edit_id: str) -> Tensors:
+        """The tensors of a held edit, by name, in the types they were added with."""
+        return self._held[edit_id]
 
-    def tensor(self, edit_id: str) -> torch.Tensor:
-        """The float32 tensor of a held edit."""
-        return self._tensors[edit_id]
-
-    def add(self, edit_id: str, tensor: torch.Tensor) -> None:
-        """Hold an edit's tensor. Raises `ValueError` when it does not fit the layer."""
-        shape, wanted = tuple(tensor.shape), self.tensor_shape
-        if shape != wanted:
-            raise ValueError(f"an edit's tensor is {shape}, the layer takes {wanted}")
-        self._tensors[edit_id] = tensor.to(self.device, torch.float32)
+    def add(self, edit_id: str, tensors: Tensors) -> None:
+        """Hold an edit's tensors. Raises `ValueError` when they do not fit the layer."""
+        self._apply.check(self.layer, tensors)
+        self._held[edit_id] = {name: t.to(self.device) for name, t in tensors.items()}
 
     def remove(self, edit_id: str) -> None:
-        """Drop an edit's tensor; the others do not change."""
-        del self._tensors[edit_id]
+        """Drop an edit's tensors; the others do not change."""
+        del self._held[edit_id]
 
     def attach(self) -> None:
         """Start replacing the layer's output where an edit fires."""
@@ -118,26 +132,29 @@ class EditedLayer:
         if self._handle is not None:
             self._handle.remove()
             self._handle = None
+        self._routed = None
 
     @contextmanager
-    def training(self, tensor: torch.Tensor) -> Iterator[None]:
-        """Inside the context, calls of one row, which goes through `tensor`, with gradients."""
+    def training(self, *held: Tensors) -> Iterator[None]:
+        """Inside the context calls go through `held`, with gradients: each of them owns as many
+        rows of the call as every other, in their order."""
         handle = None if self._handle else self.layer.register_forward_hook(self._output)
-        self._trained = tensor
+        self._training = (held, torch.arange(len(held), device=self.device))
         try:
             yield
         finally:
-            self._trained = None
+            self._training = None
             if handle is not None:
                 handle.remove()
 
     def _output(self, layer: nn.Module, args: tuple[Any, ...], y: torch.Tensor) -> torch.Tensor:
         """Forward hook. args[0]: (B, T, D) or (B·T, D) input, y: the layer's own output."""
         x: torch.Tensor = args[0].to(y.device)  # accelerate moves inputs behind our hook
-        if self._trained is not None:
-            xs, ys = x.reshape(1, -1, x.shape[-1]), y.reshape(1, -1, y.shape[-1])
-            at = torch.zeros(1, dtype=torch.long, device=y.device)
-            made = self._apply(layer, self._trained.to(y.device), xs, ys, at)
+        if self._training is not None:
+            held, owner = self._training
+            n = len(held)
+            replace = self._apply.over(layer, held, owner, owner)
+            made = replace(x.reshape(n, -1, x.shape[-1]), y.reshape(n, -1, y.shape[-1]))
             return made.to(y.dtype).reshape(y.shape)
         route = self._router.current()
         if route is None or not route.groups:
@@ -148,10 +165,17 @@ class EditedLayer:
                 f"the edited layer got {tuple(x.shape)} for {rows} routed prompts; "
                 "rows were added or dropped after the prompt"
             )
+        at, replace = self._replacement(route, y.device)
         xs = x.reshape(rows, -1, x.shape[-1])
         ys = y.clone().reshape(rows, -1, y.shape[-1])
-        for edit_id, owned in route.groups.items():
-            at = torch.tensor(owned, device=y.device)
-            tensor = self._tensors[edit_id].to(y.device)
-            ys[at] = self._apply(layer, tensor, xs[at], ys[at], at).to(y.dtype)
+        ys[at] = replace(xs[at], ys[at]).to(y.dtype)
         return ys.reshape(y.shape)
+
+    def _replacement(self, route: Route, device: torch.device) -> tuple[torch.Tensor, Replacement]:
+        """The rows (R,) that edits own, and what replaces their output; made once a prompt."""
+        if self._routed is None or self._routed[0] is not route:
+            held = [self._held[edit_id] for edit_id in route.groups]
+            owned = [(i, row) for i, rows in enumerate(route.groups.values()) for row in rows]
+            owner, at = torch.tensor(owned, device=device).T
+            self._routed = route, at, self._apply.over(self.layer, held, owner, at)
+        return self._routed[1:]

@@ -1,9 +1,9 @@
-"""Fine-tuning an edit's tensor: the plain loop, a full forward and backward pass each step.
+"""Fine-tuning an edit's tensors: the plain loop, a full forward and backward pass each step.
 
 This is the reference (paper, Section 3.2 and Appendix F): slow, obvious, and what faster forms are
-checked against. Only that tensor trains (a weight of the edited layer, or what else the method puts
-there), in float32 whatever the model's type, on the language-modelling loss of the new answer and
-its end-of-sequence token given the prompt.
+checked against. Only those tensors train (a weight of the edited layer, or what else the method
+puts there), in float32 whatever the model's type, on the language-modelling loss of the new answer
+and its end-of-sequence token given the prompt.
 
 Letters: B = prompts, T = prompt tokens, A = answer tokens with the end token.
 """
@@ -22,16 +22,16 @@ import torch.nn.functional as F
 from torch import nn
 from transformers.utils import ModelOutput
 
-from balancedit.adapter import EditedLayer
+from balancedit.adapter import EditedLayer, Tensors
 from balancedit.errors import EditFailedError
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A fine-tuned tensor, float32, and the loss before every step and after the last, in nats per
+    """Fine-tuned tensors, float32, and the loss before every step and after the last, in nats per
     answer token."""
 
-    tensor: torch.Tensor
+    tensors: dict[str, torch.Tensor]
     losses: tuple[float, ...]
 
 
@@ -97,23 +97,23 @@ def finetune(
     layer: EditedLayer,
     inputs: Mapping[str, torch.Tensor],
     answer: Sequence[int],
-    start: torch.Tensor,
+    start: Tensors,
     *,
     steps: int,
     lr: float,
     eps: float,
 ) -> Trained:
-    """Fine-tune a copy of `start`, a tensor as `layer` applies it, with Adam until one prompt is
+    """Fine-tune a copy of `start`, tensors as `layer` applies them, with Adam until one prompt is
     answered with `answer`.
 
     inputs: one prompt's processor output, every tensor with a leading dimension of 1. Raises
     `EditFailedError` when the loss is not a number.
     """
     full = with_answer(model, inputs, answer)
-    tensor = start.detach().clone().requires_grad_(True)
-    optimiser = torch.optim.Adam([tensor], lr=lr, eps=eps)
+    tensors = {name: t.detach().clone().requires_grad_(True) for name, t in start.items()}
+    optimiser = torch.optim.Adam(tensors.values(), lr=lr, eps=eps)
     losses = []
-    with frozen(model), torch.enable_grad(), layer.training(tensor):
+    with frozen(model), torch.enable_grad(), layer.training(tensors):
         for _ in range(steps):
             optimiser.zero_grad()
             loss = answer_loss(model, full, answer)
@@ -122,7 +122,7 @@ def finetune(
             optimiser.step()
         with torch.no_grad():
             losses.append(_finite(answer_loss(model, full, answer).item(), lr))
-    return Trained(tensor.detach(), tuple(losses))
+    return Trained({name: t.detach() for name, t in tensors.items()}, tuple(losses))
 
 
 def _finite(loss: float, lr: float) -> float:

@@ -105,24 +105,30 @@ def test_a_value_is_put_on_the_prompts_tokens(where: Any, places: list) -> None:
     h = torch.randn(2, 4, 3)
     assert torch.equal(value.pool(h, prompt), torch.stack([h[0, 3], h[1, 2]]))
     layer, own = torch.nn.Linear(3, 5), torch.randn(2, 4, 5)
-    new = torch.arange(5.0)
-    assert value.shape(layer) == (5,)
-    put = value(layer, new, h, own, torch.tensor([0, 1]))
+    held = [{"value": torch.arange(5.0)}, {"value": -torch.arange(5.0)}]
+    value.check(layer, held[0])
+    with pytest.raises(ValueError, match="value"):
+        value.check(layer, {"value": torch.zeros(4)})
+    both = torch.tensor([0, 1])
+    put = value.over(layer, held, both, both)(h, own)
     replaced = torch.tensor(places).bool()
-    assert torch.equal(put[replaced], new.expand(int(replaced.sum()), 5))
+    for row, mine in enumerate(held):
+        at = replaced[row]
+        assert torch.equal(put[row, at], mine["value"].expand(int(at.sum()), 5))
     assert torch.equal(put[~replaced], own[~replaced])
-    assert torch.equal(value(layer, new, h[1:], own[1:], torch.tensor([1])), put[1:]), "by row"
+    alone = value.over(layer, held[1:], torch.tensor([0]), torch.tensor([1]))
+    assert torch.equal(alone(h[1:], own[1:]), put[1:]), "by row"
     longer = torch.cat([own, own[:, :2]], 1)
-    assert torch.equal(value(layer, new, h, longer, torch.tensor([0, 1]))[:, :4], put)
-    assert torch.equal(value(layer, new, h, longer, torch.tensor([0, 1]))[:, 4:], own[:, :2])
+    assert torch.equal(value.over(layer, held, both, both)(h, longer)[:, :4], put)
+    assert torch.equal(value.over(layer, held, both, both)(h, longer)[:, 4:], own[:, :2])
 
 
 def test_decode_steps_are_untouched() -> None:
     value = PromptValue("prompt")
     value.pool(torch.randn(1, 4, 3), torch.ones(1, 4).bool())
     own = torch.randn(1, 1, 5)
-    zero = torch.tensor([0])
-    assert value(torch.nn.Linear(3, 5), torch.ones(5), torch.randn(1, 1, 3), own, zero) is own
+    zero, held = torch.tensor([0]), [{"value": torch.ones(5)}]
+    assert value.over(torch.nn.Linear(3, 5), held, zero, zero)(torch.randn(1, 1, 3), own) is own
 
 
 # -- in a model ----------------------------------------------------------------------------------

@@ -137,7 +137,7 @@ def test_one_edit_adds_the_networks_update(make: Any, network: Path) -> None:
     edit = editor.edit(A, QUESTION, "ab")
     with torch.no_grad():
         expected = layer.weight + load_network(network)[0](found.u, found.delta)
-    torch.testing.assert_close(editor._method._layer.tensor(edit.id), expected)
+    torch.testing.assert_close(editor._method._layer.tensors(edit.id)["weight"], expected)
     assert (edit.steps, edit.negative) == (1, "none")
 
 

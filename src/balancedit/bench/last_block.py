@@ -203,7 +203,7 @@ def _last_block(loaded: LoadedModel) -> nn.Module | None:
 
 def _under(layer: EditedLayer, weight: torch.Tensor | None) -> AbstractContextManager[None]:
     """Inside the context the layer has this weight."""
-    return nullcontext() if weight is None else layer.training(weight)
+    return nullcontext() if weight is None else layer.training({"weight": weight})
 
 
 def _inputs(loaded: LoadedModel, rows: Sequence[Scored]) -> dict[str, torch.Tensor]:

@@ -130,14 +130,14 @@ class BalancEdit(RoutedMethod):
             request.image,
             request.question,
             request.target,
-            self._layer.tensor(overlaps) if overlaps else self._layer.base_weight,
+            self._layer.tensors(overlaps) if overlaps else {"weight": self._layer.base_weight},
             steps=self.config.steps,
             lr=self.config.lr if self.config.lr is not None else self._loaded.edit_lr,
             eps=self.config.eps,
         )
         return LearnedEdit(
             key=keys[0].cpu(),
-            tensors={"weight": trained.tensor.cpu()},
+            tensors={name: t.cpu() for name, t in trained.tensors.items()},
             radius=radius.value,
             d_positive=radius.d_positive,
             d_negative=radius.d_negative,
@@ -171,7 +171,7 @@ class BalancEdit(RoutedMethod):
 
     def add(self, edit: Edit, key: torch.Tensor, tensors: Mapping[str, torch.Tensor]) -> None:
         """Put an entry in force. key: (D,); tensors: ``weight`` (O, D), the transformation."""
-        self._layer.add(edit.id, tensors["weight"])
+        self._layer.add(edit.id, tensors)
         self._codebook.add(edit.id, key, _known(edit.radius))
         self._edits[edit.id] = edit
         self._decide_by(self._decide)

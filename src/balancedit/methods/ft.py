@@ -63,9 +63,9 @@ class FT(WeightSequence):
             request.image,
             request.question,
             request.target,
-            start,
+            {"weight": start},
             steps=int(steps),
             lr=lr,
             eps=eps,
         )
-        return trained.tensor.cpu(), int(steps), trained.losses[-1]
+        return trained.tensors["weight"].cpu(), int(steps), trained.losses[-1]

@@ -23,6 +23,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from balancedit.adapter import Replacement, Tensors, check_shapes
 from balancedit.codebook import Codebook, Match, euclidean
 from balancedit.errors import InputError, nearest_names
 from balancedit.keys import last_key, last_position
@@ -158,26 +159,26 @@ class PromptValue:
             self._places = positions == last_position(prompt)[:, None]
         return last_key(h, prompt)
 
-    def shape(self, layer: nn.Module) -> tuple[int, ...]:
-        """(O,)."""
-        return weight_shape(layer)[:1]
+    def check(self, layer: nn.Module, tensors: Tensors) -> None:
+        """See `Transformation`."""
+        check_shapes({"value": weight_shape(layer)[:1]}, tensors)
 
-    def __call__(
-        self,
-        layer: nn.Module,
-        tensor: torch.Tensor,
-        x: torch.Tensor,
-        y: torch.Tensor,
-        rows: torch.Tensor,
-    ) -> torch.Tensor:
+    def over(
+        self, layer: nn.Module, held: Sequence[Tensors], owner: torch.Tensor, rows: torch.Tensor
+    ) -> Replacement:
         """See `Transformation`."""
         assert self._places is not None  # a prompt is pooled before anything fires on it
-        prompt = self._places.shape[1]
-        if y.shape[1] < max(prompt, 2):
-            return y
         places = self._places.to(rows.device)[rows][..., None]
-        filled = torch.where(places, tensor.to(y.dtype), y[:, :prompt])
-        return torch.cat([filled, y[:, prompt:]], 1)
+        values = torch.stack([tensors["value"] for tensors in held])[owner][:, None]
+        prompt = places.shape[1]
+
+        def replace(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            if y.shape[1] < max(prompt, 2):
+                return y
+            filled = torch.where(places, values.to(y.dtype), y[:, :prompt])
+            return torch.cat([filled, y[:, prompt:]], 1)
+
+        return replace
 
 
 # -- the method ----------------------------------------------------------------------------------
@@ -218,7 +219,8 @@ class Grace(RoutedMethod):
         key = self.prefill_keys([request.image], [request.question])[0]
         ruling, near = self._entries.ruling(key, request.target)
         generator = torch.Generator().manual_seed(self.config.seed)
-        start = torch.rand(self._layer.tensor_shape, generator=generator)
+        width = weight_shape(self._layer.layer)[0]
+        start = {"value": torch.rand(width, generator=generator)}
         trained = self._finetune(
             request.image,
             request.question,
@@ -230,7 +232,7 @@ class Grace(RoutedMethod):
         )
         return LearnedEdit(
             key=key.cpu(),
-            tensors={"value": trained.tensor.cpu()},
+            tensors={name: t.cpu() for name, t in trained.tensors.items()},
             radius=ruling.near if ruling.own is None else ruling.own,
             steps=self.config.steps,
             loss=trained.losses[-1],
@@ -239,7 +241,7 @@ class Grace(RoutedMethod):
 
     def add(self, edit: Edit, key: torch.Tensor, tensors: Mapping[str, torch.Tensor]) -> None:
         """Put an edit in force. key: (D,); tensors: ``value`` (O,)."""
-        self._layer.add(edit.id, tensors["value"])
+        self._layer.add(edit.id, tensors)
         self._held[edit.id] = (key, edit.target)
         if self._codebook is not None:
             self._codebook.admit(edit.id, key, edit.target)

@@ -112,11 +112,11 @@ class Mend(WeightSequence):
         inputs = self._loaded.to_device(prompter.inputs([request.image], [request.question]))
         weight = start.to(self._layer.device)
         with self.bypass():
-            with self._layer.training(weight):
+            with self._layer.training({"weight": weight}):
                 found = gradients(model, self._layer.layer, inputs, answer)
             with torch.no_grad():
                 weight = weight + self._network(found.u, found.delta)
-                with self._layer.training(weight):
+                with self._layer.training({"weight": weight}):
                     loss = answer_loss(model, with_answer(model, inputs, answer), answer).item()
         if not math.isfinite(loss):
             raise EditFailedError(f"the loss became {loss} with the update; the network diverged")

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from PIL import Image
 
-from balancedit.adapter import EditedLayer, Transformation
+from balancedit.adapter import EditedLayer, Tensors, Transformation
 from balancedit.codebook import Match
 from balancedit.errors import InputError
 from balancedit.keys import Pool
@@ -28,7 +28,7 @@ class RoutedMethod:
     """A method's side of the protocol that concerns hooks.
 
     pool: how a prompt's tokens become its key. key_layer: dotted path of the layer whose input
-    makes the key; None: the edited one. apply: what an edit's tensor does to the edited layer's
+    makes the key; None: the edited one. apply: what an edit's tensors do to the edited layer's
     output; a full weight unless given. Letters: D = width of the key layer's input.
     """
 
@@ -95,14 +95,14 @@ class RoutedMethod:
         image: Image.Image,
         question: str,
         target: str,
-        start: torch.Tensor,
+        start: Tensors,
         *,
         steps: int,
         lr: float,
         eps: float,
     ) -> Trained:
-        """Tune a copy of `start`, a tensor of the edited layer, until the model answers `target`.
-        Raises `EditFailedError` when the loss is not a number."""
+        """Tune a copy of `start`, tensors beside the edited layer, until the model answers
+        `target`. Raises `EditFailedError` when the loss is not a number."""
         prompter = self._loaded.prompter
         answer = prompter.answer_ids(target, self._loaded.eos)
         inputs = self._loaded.to_device(prompter.inputs([image], [question]))
@@ -112,7 +112,7 @@ class RoutedMethod:
                 self._layer,
                 inputs,
                 answer,
-                start.to(self._layer.device),
+                {name: t.to(self._layer.device) for name, t in start.items()},
                 steps=steps,
                 lr=lr,
                 eps=eps,

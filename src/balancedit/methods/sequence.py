@@ -157,7 +157,7 @@ class WeightSequence(RoutedMethod):
             self._layer.remove(edit_id)
         self._applied = (newest.edit.id, newest.weight) if newest else None
         if newest is not None:
-            self._layer.add(newest.edit.id, newest.weight)
+            self._layer.add(newest.edit.id, {"weight": newest.weight})
         self._decide_by(self._decide if newest else None)
 
     def active(self) -> Sequence[str]:
