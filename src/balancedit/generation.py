@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from balancedit.images import solid
 from balancedit.methods.protocol import Method, Row
 from balancedit.models.loading import LoadedModel
 from balancedit.pairing import batches
+from balancedit.prompts import ANSWER_TOKENS
 from balancedit.routing import Decision
 
 
@@ -43,9 +44,50 @@ def generate_answers(
     """Answer rows of (image or None, question), in batches of at most `batch_size`, in order."""
     answers: dict[int, GeneratedAnswer] = {}
     for batch in batches([image for image, _ in rows], batch_size):
-        made = _generate_batch(loaded, method, [rows[i] for i in batch], max_new_tokens, num_beams)
+        made = _answer_batch(loaded, method, [rows[i] for i in batch], max_new_tokens, num_beams)
         answers.update(zip(batch, made, strict=True))
     return [answers[i] for i in range(len(rows))]
+
+
+def _answer_batch(
+    loaded: LoadedModel,
+    method: Method,
+    rows: Sequence[Row],
+    max_new_tokens: int,
+    num_beams: int,
+) -> list[GeneratedAnswer]:
+    """One batch; rows that were undecided and turn out to fire an edit are generated again."""
+    with method.left_open():
+        answers = _generate_batch(loaded, method, rows, max_new_tokens, num_beams)
+    undecided = [i for i, a in enumerate(answers) if a.decision.claims]
+    if not undecided:
+        return answers
+    own = num_beams == 1 and max_new_tokens >= ANSWER_TOKENS  # just what `untouched` would say
+    said = (
+        [answers[i].text for i in undecided]
+        if own
+        else untouched(loaded, method, [rows[i] for i in undecided])
+    )
+    decisions = {
+        i: answers[i].decision.settled(text) for i, text in zip(undecided, said, strict=True)
+    }
+    answers = [replace(a, decision=decisions.get(i, a.decision)) for i, a in enumerate(answers)]
+    firing = [i for i, decision in decisions.items() if decision.fired]
+    if firing:
+        with method.decided([decisions[i] for i in firing]):
+            again = [rows[i] for i in firing]
+            made = _generate_batch(loaded, method, again, max_new_tokens, num_beams)
+        for i, answer in zip(firing, made, strict=True):
+            answers[i] = answer
+    return answers
+
+
+@torch.no_grad()
+def untouched(loaded: LoadedModel, method: Method, rows: Sequence[Row]) -> list[str]:
+    """What the untouched model says to rows of which all have an image, or none has; called while
+    attached."""
+    with method.bypass():
+        return [a.text for a in _generate_batch(loaded, method, rows, ANSWER_TOKENS, 1)]
 
 
 def _generate_batch(

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from balancedit.codebook import Match
-from balancedit.routing import RouteTrace
+from balancedit.routing import Decision, RouteTrace
 from balancedit.types import Edit
 
 Row = tuple[Image.Image | None, str]  # a picture, or none, and a question
@@ -118,6 +118,13 @@ class Method(Protocol):
 
     def bypass(self) -> AbstractContextManager[None]:
         """Inside the context the model answers as if no edit were held."""
+
+    def left_open(self) -> AbstractContextManager[None]:
+        """Inside the context prompts whose decision waits for what the untouched model says go
+        through the untouched layer, and `tracing` shows what is claimed of them."""
+
+    def decided(self, rows: Sequence[Decision]) -> AbstractContextManager[None]:
+        """Inside the context every batch of prompts has these decisions, one a row."""
 
     def prompt_lengths(self, lengths: Sequence[int] | torch.Tensor) -> AbstractContextManager[None]:
         """Inside the context, row b's prompt is its first lengths[b] real tokens."""

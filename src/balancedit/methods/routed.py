@@ -71,6 +71,14 @@ class RoutedMethod:
         """Inside the context the model answers as if no edit were held."""
         return self._router.paused()
 
+    def left_open(self) -> AbstractContextManager[None]:
+        """Inside the context undecided prompts go through the untouched layer."""
+        return self._router.left_open()
+
+    def decided(self, rows: Sequence[Decision]) -> AbstractContextManager[None]:
+        """Inside the context every batch of prompts has these decisions, one a row."""
+        return self._router.decided(rows)
+
     def prompt_lengths(self, lengths: Sequence[int] | torch.Tensor) -> AbstractContextManager[None]:
         """Inside the context, only that many real tokens of each row make its key."""
         return self._router.prompt_lengths(lengths)
