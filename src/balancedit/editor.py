@@ -220,11 +220,9 @@ class Editor:
             answer = self.ask(picture, question)
             with self._method.bypass():
                 base = self._generate([(picture, question)])[0].text
-            matches = self._method.neighbours(picture, question)
+            matches = self._method.neighbours(picture, question, nearest)
             edits = self._store.edits()
-        neighbours = tuple(
-            Neighbour(edits[m.id], m.distance, m.radius, m.inside) for m in matches[:nearest]
-        )
+        neighbours = tuple(Neighbour(edits[m.id], m.distance, m.radius, m.inside) for m in matches)
         return Explanation(question, answer, base, neighbours, reason(answer, base, edits))
 
     def force(

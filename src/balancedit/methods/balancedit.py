@@ -157,15 +157,14 @@ class BalancEdit(RoutedMethod):
         Conflict: the same fact again with another answer, that is, each key lies as near to the
         other as a rephrasing does to its own; the older edit is retired.
         """
-        ranked = self._codebook.ranked(key)
-        overlaps = next((m.id for m in ranked if m.inside), None)
+        overlaps = self._codebook.containing(key)
         retires = tuple(
             m.id
-            for m in ranked
+            for m in self._codebook.within(key, d_positive)
             if m.distance <= min(d_positive, _known(self._edits[m.id].d_positive))
             and not same_text(self._edits[m.id].target, target)
         )
-        return overlaps, retires
+        return overlaps.id if overlaps else None, retires
 
     # -- holding -----------------------------------------------------------------------------
 
@@ -187,9 +186,9 @@ class BalancEdit(RoutedMethod):
         """Ids in force, oldest first."""
         return self._codebook.ids
 
-    def neighbours(self, image: Image.Image | None, question: str) -> list[Match]:
-        """Every entry as seen from a query, nearest first."""
-        return self._codebook.ranked(self.prefill_keys([image], [question])[0])
+    def neighbours(self, image: Image.Image | None, question: str, most: int) -> list[Match]:
+        """The nearest entries as seen from a query, nearest first."""
+        return self._codebook.ranked(self.prefill_keys([image], [question])[0], most)
 
     def _decide(self, keys: torch.Tensor) -> list[Decision]:
         return by_radius(self._codebook.nearest(keys))

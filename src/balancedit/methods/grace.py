@@ -127,9 +127,9 @@ class DeferralCodebook:
         """(B, D) -> the nearest entry of each query with its radius now; None: no entry is held."""
         return [self._now(m) if m else None for m in self._entries.nearest(queries)]
 
-    def ranked(self, query: torch.Tensor) -> list[Match]:
-        """(D,) -> every entry as seen from the query, nearest first."""
-        return [self._now(m) for m in self._entries.ranked(query)]
+    def ranked(self, query: torch.Tensor, most: int | None = None) -> list[Match]:
+        """(D,) -> entries as seen from the query, nearest first; all, or the `most` nearest."""
+        return [self._now(m) for m in self._entries.ranked(query, most)]
 
     def _now(self, match: Match) -> Match:
         return replace(match, radius=self._radii[match.id])
@@ -272,10 +272,10 @@ class Grace(RoutedMethod):
         """Ids in force, oldest first."""
         return list(self._held)
 
-    def neighbours(self, image: Image.Image | None, question: str) -> list[Match]:
-        """Every entry as seen from a query, nearest first, with its radius now. Edits that joined
-        another's entry have none."""
-        return self._entries.ranked(self.prefill_keys([image], [question])[0])
+    def neighbours(self, image: Image.Image | None, question: str, most: int) -> list[Match]:
+        """The nearest entries as seen from a query, nearest first, with their radii now. Edits that
+        joined another's entry have none."""
+        return self._entries.ranked(self.prefill_keys([image], [question])[0], most)
 
     def _decide(self, keys: torch.Tensor) -> list[Decision]:
         return by_radius(self._entries.nearest(keys))

@@ -147,7 +147,7 @@ class IKE(RoutedMethod):
         """Ids in force, oldest first."""
         return self._facts.ids
 
-    def neighbours(self, image: Image.Image | None, question: str) -> list[Match]:
+    def neighbours(self, image: Image.Image | None, question: str, most: int) -> list[Match]:
         """None: a fact has no radius to be inside of. `Answer` names the nearest."""
         return []
 

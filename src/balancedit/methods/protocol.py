@@ -99,9 +99,9 @@ class Method(Protocol):
     def active(self) -> Sequence[str]:
         """Ids in force, oldest first."""
 
-    def neighbours(self, image: Image.Image | None, question: str) -> Sequence[Match]:
-        """Edits as seen from a query, nearest first; none where the method has no distance. Called
-        while attached."""
+    def neighbours(self, image: Image.Image | None, question: str, most: int) -> Sequence[Match]:
+        """The `most` nearest edits as seen from a query, nearest first; none where the method has
+        no distance. Called while attached."""
 
     def worded(self, rows: Sequence[Row]) -> Sequence[Row]:
         """What the model is asked instead of (image, question), in the same order. Called while

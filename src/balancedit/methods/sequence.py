@@ -164,7 +164,7 @@ class WeightSequence(RoutedMethod):
         """Ids in force, oldest first."""
         return [s.edit.id for s in self._steps]
 
-    def neighbours(self, image: Image.Image | None, question: str) -> list[Match]:
+    def neighbours(self, image: Image.Image | None, question: str, most: int) -> list[Match]:
         """None: no edit is nearer to a prompt than another."""
         return []
 
