@@ -28,6 +28,7 @@ from balancedit.generation import (
     check_learnable,
     generate_answers,
     remembering,
+    untouched,
 )
 from balancedit.history import resolve
 from balancedit.images import Source, open_image, pixel_hash, thumbnail
@@ -297,7 +298,13 @@ class Editor:
             started = time.perf_counter()
             before = self._generate([(picture, question)])[0].text
             positives, source = positive_samples(self._loaded, self._method, question, rephrasings)
-            learned = self._method.learn(EditRequest(picture, question, answer, positives, anchor))
+            said: tuple[str, ...] = ()
+            if self._method.asks_untouched:
+                asked = [(picture, worded) for worded in (question, *positives)]
+                said = tuple(untouched(self._loaded, self._method, asked))
+            learned = self._method.learn(
+                EditRequest(picture, question, answer, positives, anchor, said)
+            )
             record = Edit(
                 id=secrets.token_hex(4),
                 question=question,
@@ -316,6 +323,7 @@ class Editor:
                 steps=learned.steps,
                 loss=learned.loss,
                 method=self._method.name,
+                old_answer=learned.old_answer,
                 overlaps=learned.overlaps,
                 retires=learned.retires,
                 warnings=learned.warnings,

@@ -23,6 +23,7 @@ from balancedit.codebook import DISTANCES, Codebook, Match
 from balancedit.errors import InputError, nearest_names
 from balancedit.images import ANCHORS
 from balancedit.keys import POOLS
+from balancedit.methods.answer_aware import by_claims, old_answer
 from balancedit.methods.protocol import EditRequest, LearnedEdit
 from balancedit.methods.routed import RoutedMethod, by_radius, check_adam
 from balancedit.models.loading import LoadedModel
@@ -39,6 +40,7 @@ class BalancEditConfig:
     key: Literal["mean", "last", "both"] = "both"  # mean over the prompt (paper), last token, both
     distance: Literal["euclidean", "cosine"] = "euclidean"
     alpha: float = 0.6  # α: weight of the positive distance (paper, Eq. 10)
+    scope: Literal["paper", "answer-aware"] = "paper"  # what fires inside a radius
     degenerate: Literal["keep", "shrink"] = "shrink"  # radius where d_pos >= d_neg (scope.py)
     positives: int = 1  # rephrased questions the positive distance is averaged over
     negative: Literal["black", "white", "grey", "noise"] = "black"  # of the negative sample
@@ -51,6 +53,7 @@ class BalancEditConfig:
         for name, value, known in (
             ("key", self.key, POOLS),
             ("distance", self.distance, DISTANCES),
+            ("scope", self.scope, ("paper", "answer-aware")),
             ("degenerate", self.degenerate, ("keep", "shrink")),
             ("negative", self.negative, ANCHORS),
         ):
@@ -98,6 +101,11 @@ class BalancEdit(RoutedMethod):
         """Picture of the negative sample where the caller gives none."""
         return self.config.negative
 
+    @property
+    def asks_untouched(self) -> bool:
+        """Whether its scope depends on what the untouched model says."""
+        return self.config.scope == "answer-aware"
+
     def binding(self) -> dict[str, str]:
         """What a store of these edits is bound to beside the model."""
         return {
@@ -125,6 +133,7 @@ class BalancEdit(RoutedMethod):
             self.config.alpha,
             keep_degenerate=self.config.degenerate == "keep",
         )
+        old, unsure = old_answer(request.untouched) if request.untouched else (None, ())
         overlaps, retires = self._relations(keys[0], radius.d_positive, request.target)
         trained = self._finetune(
             request.image,
@@ -143,9 +152,10 @@ class BalancEdit(RoutedMethod):
             d_negative=radius.d_negative,
             steps=self.config.steps,
             loss=trained.losses[-1],
+            old_answer=old,
             overlaps=overlaps,
             retires=retires,
-            warnings=radius.warnings,
+            warnings=(*radius.warnings, *unsure),
         )
 
     def _relations(
@@ -191,7 +201,10 @@ class BalancEdit(RoutedMethod):
         return self._codebook.ranked(self.prefill_keys([image], [question])[0], most)
 
     def _decide(self, keys: torch.Tensor) -> list[Decision]:
-        return by_radius(self._codebook.nearest(keys))
+        nearest = self._codebook.nearest(keys)
+        if all(edit.old_answer is None for edit in self._edits.values()):
+            return by_radius(nearest)
+        return by_claims(nearest, self._codebook.covering(keys), self._edits)
 
 
 def _known(value: float | None) -> float:

@@ -43,7 +43,9 @@ class RoutedMethod:
         watched = resolve_layer(loaded.model, key_layer) if key_layer else layer
         self.reads_once = not (key_layer and loaded.prefix.covers(key_layer))
         self._loaded = loaded
-        self._router = Router(ancestors(loaded.model, loaded.layer), watched, pool, None)
+        self._router = Router(
+            ancestors(loaded.model, loaded.layer), watched, pool, None, loaded.prompter.answers
+        )
         self._layer = EditedLayer(layer, self._router, apply)
 
     def attach(self) -> None:
@@ -70,6 +72,11 @@ class RoutedMethod:
     def bypass(self) -> AbstractContextManager[None]:
         """Inside the context the model answers as if no edit were held."""
         return self._router.paused()
+
+    @property
+    def asks_untouched(self) -> bool:
+        """Whether a request must say what the untouched model answers; no, unless a method does."""
+        return False
 
     def left_open(self) -> AbstractContextManager[None]:
         """Inside the context undecided prompts go through the untouched layer."""

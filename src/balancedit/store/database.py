@@ -58,6 +58,7 @@ CREATE TABLE edits (
     steps INTEGER NOT NULL,
     loss REAL,
     method TEXT NOT NULL,
+    old_answer TEXT,
     overlaps TEXT,
     retires TEXT NOT NULL,
     state TEXT NOT NULL,
