@@ -56,30 +56,33 @@ def _answer_batch(
     max_new_tokens: int,
     num_beams: int,
 ) -> list[GeneratedAnswer]:
-    """One batch; rows that were undecided and turn out to fire an edit are generated again."""
-    with method.left_open():
-        answers = _generate_batch(loaded, method, rows, max_new_tokens, num_beams)
-    undecided = [i for i, a in enumerate(answers) if a.decision.claims]
-    if not undecided:
+    """One batch; where undecided rows turn out to fire an edit, it is generated again, from the
+    edited layer's block on where the model allows that."""
+    with remembering(loaded, method) if method.asks_untouched else nullcontext():
+        with method.left_open():
+            answers = _generate_batch(loaded, method, rows, max_new_tokens, num_beams)
+        undecided = [i for i, a in enumerate(answers) if a.decision.claims]
+        if not undecided:
+            return answers
+        if num_beams == 1 and max_new_tokens >= ANSWER_TOKENS:  # just what `untouched` would say
+            said = [answers[i].text for i in undecided]
+        else:
+            said = untouched(loaded, method, [rows[i] for i in undecided])
+        decisions = [a.decision for a in answers]
+        for i, text in zip(undecided, said, strict=True):
+            decisions[i] = decisions[i].settled(text)
+        answers = [replace(a, decision=d) for a, d in zip(answers, decisions, strict=True)]
+        again = [i for i in undecided if decisions[i].fired]
+        if again and loaded.prefix.is_remembering:
+            again = list(range(len(rows)))  # the very batch that is remembered
+        if again:
+            with method.decided([decisions[i] for i in again]):
+                made = _generate_batch(
+                    loaded, method, [rows[i] for i in again], max_new_tokens, num_beams
+                )
+            for i, answer in zip(again, made, strict=True):
+                answers[i] = answer
         return answers
-    own = num_beams == 1 and max_new_tokens >= ANSWER_TOKENS  # just what `untouched` would say
-    said = (
-        [answers[i].text for i in undecided]
-        if own
-        else untouched(loaded, method, [rows[i] for i in undecided])
-    )
-    decisions = {
-        i: answers[i].decision.settled(text) for i, text in zip(undecided, said, strict=True)
-    }
-    answers = [replace(a, decision=decisions.get(i, a.decision)) for i, a in enumerate(answers)]
-    firing = [i for i, decision in decisions.items() if decision.fired]
-    if firing:
-        with method.decided([decisions[i] for i in firing]):
-            again = [rows[i] for i in firing]
-            made = _generate_batch(loaded, method, again, max_new_tokens, num_beams)
-        for i, answer in zip(firing, made, strict=True):
-            answers[i] = answer
-    return answers
 
 
 @torch.no_grad()
