@@ -178,6 +178,22 @@ class Codebook:
         inside = distances <= self._radii.rows[places]
         return next(iter(self._matches(places[inside], distances[inside], 1)), None)
 
+    def covering(self, queries: torch.Tensor) -> list[list[Match]]:
+        """(B, D) -> for each query the entries that have it inside their radius, nearest first (of
+        equals the newest)."""
+        if not self._places:
+            return [[] for _ in queries]
+        if self._indexed():
+            near = [self._near(query, self._radii.rows) for query in queries]
+        else:
+            places, all_distances = self._all(queries)
+            near = [(places, row) for row in all_distances.cpu().double()]
+        found = []
+        for places, distances in near:
+            inside = (distances <= self._radii.rows[places]).nonzero()[:, 0].flip(0)
+            found.append(self._matches(places[inside], distances[inside]) if len(inside) else [])
+        return found
+
     # -- inside ------------------------------------------------------------------------------
 
     def _near(self, query: torch.Tensor, limits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -37,7 +37,7 @@ from balancedit.methods import LearnedEdit, Method, configure, make_method
 from balancedit.models.loading import LoadedModel, load_model
 from balancedit.pairing import Sources, Texts, paired
 from balancedit.pictures import Picture, Shown, open_pictures, small_copy
-from balancedit.preparing import PreparedFact, prepared
+from balancedit.preparing import PreparedFact, prepared, with_untouched
 from balancedit.records import reason, record_of, with_outcome
 from balancedit.store import Binding, DamagedEdit, DiskStore, EditStore, MemoryStore
 from balancedit.store.copying import copy_store
@@ -350,6 +350,8 @@ class Editor:
                 ready.append(prepared(self._loaded, self._method, number, fact))
             except BalanceditError as error:
                 settled(number, FailedEdit(number, str(fact.question), error))
+        if self._method.asks_untouched:
+            ready = with_untouched(self._loaded, self._method, ready)
         left = iter(ready)
         started = time.perf_counter()
         for outcomes in self._method.learn_many([fact.request for fact in ready]):

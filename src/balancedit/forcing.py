@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from balancedit.generation import untouched
 from balancedit.methods.protocol import Method, Row
 from balancedit.models.loading import LoadedModel
 from balancedit.pairing import batches
@@ -55,8 +56,17 @@ def _force_batch(
     asked = method.worded(rows)
     inputs = loaded.to_device(loaded.prompter.inputs([i for i, _ in asked], [q for _, q in asked]))
     lengths = inputs["attention_mask"].sum(1)
-    with method.prompt_lengths(lengths):
-        logits = answer_logits(loaded.model, with_answers(loaded.model, inputs, answers), answers)
+    full = with_answers(loaded.model, inputs, answers)
+    with method.prompt_lengths(lengths), method.left_open(), method.tracing() as trace:
+        logits = answer_logits(loaded.model, full, answers)
+    undecided = [i for i, decision in enumerate(trace.rows) if decision.claims]
+    if undecided:
+        said = untouched(loaded, method, [rows[i] for i in undecided])
+        decisions = list(trace.rows)
+        for i, text in zip(undecided, said, strict=True):
+            decisions[i] = decisions[i].settled(text)
+        with method.prompt_lengths(lengths), method.decided(decisions):
+            logits = answer_logits(loaded.model, full, answers)
     kept = [x.topk(min(candidates, x.shape[-1])).indices.tolist() for x in logits]
     return [
         ForcedAnswer(tuple(ids), tuple(tuple(position) for position in top))

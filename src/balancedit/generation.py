@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,7 +19,10 @@ from balancedit.methods.protocol import Method, Row
 from balancedit.models.loading import LoadedModel
 from balancedit.pairing import batches
 from balancedit.pictures import Picture
+from balancedit.prompts import ANSWER_TOKENS
 from balancedit.routing import Decision
+
+_ASKED = 32  # prompts asked together of the untouched model
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,55 @@ def generate_answers(
     """Answer rows of (image or None, question), in batches of at most `batch_size`, in order."""
     answers: dict[int, GeneratedAnswer] = {}
     for batch in batches([image for image, _ in rows], batch_size):
-        made = _generate_batch(loaded, method, [rows[i] for i in batch], max_new_tokens, num_beams)
+        made = _answer_batch(loaded, method, [rows[i] for i in batch], max_new_tokens, num_beams)
         answers.update(zip(batch, made, strict=True))
     return [answers[i] for i in range(len(rows))]
+
+
+def _answer_batch(
+    loaded: LoadedModel,
+    method: Method,
+    rows: Sequence[Row],
+    max_new_tokens: int,
+    num_beams: int,
+) -> list[GeneratedAnswer]:
+    """One batch; where undecided rows turn out to fire an edit, it is generated again, from the
+    edited layer's block on where the model allows that."""
+    with remembering(loaded, method) if method.asks_untouched else nullcontext():
+        with method.left_open():
+            answers = _generate_batch(loaded, method, rows, max_new_tokens, num_beams)
+        undecided = [i for i, a in enumerate(answers) if a.decision.claims]
+        if not undecided:
+            return answers
+        if num_beams == 1 and max_new_tokens >= ANSWER_TOKENS:  # just what `untouched` would say
+            said = [answers[i].text for i in undecided]
+        else:
+            said = untouched(loaded, method, [rows[i] for i in undecided])
+        decisions = [a.decision for a in answers]
+        for i, text in zip(undecided, said, strict=True):
+            decisions[i] = decisions[i].settled(text)
+        answers = [replace(a, decision=d) for a, d in zip(answers, decisions, strict=True)]
+        again = [i for i in undecided if decisions[i].fired]
+        if again and loaded.prefix.is_remembering:
+            again = list(range(len(rows)))  # the very batch that is remembered
+        if again:
+            with method.decided([decisions[i] for i in again]):
+                made = _generate_batch(
+                    loaded, method, [rows[i] for i in again], max_new_tokens, num_beams
+                )
+            for i, answer in zip(again, made, strict=True):
+                answers[i] = answer
+        return answers
+
+
+def untouched(loaded: LoadedModel, method: Method, rows: Sequence[Row]) -> list[str]:
+    """What the untouched model says to rows of (image or None, question), greedily; called while
+    attached."""
+    with method.bypass():
+        answers = generate_answers(
+            loaded, method, rows, max_new_tokens=ANSWER_TOKENS, num_beams=1, batch_size=_ASKED
+        )
+    return [answer.text for answer in answers]
 
 
 def _generate_batch(

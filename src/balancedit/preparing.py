@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 
 from balancedit.errors import BalanceditError, InputError
-from balancedit.generation import check_learnable
+from balancedit.generation import check_learnable, untouched
 from balancedit.methods import EditRequest, Method
 from balancedit.models.loading import LoadedModel
 from balancedit.pictures import open_pictures
@@ -50,3 +52,21 @@ def prepared(loaded: LoadedModel, method: Method, number: int, fact: Fact) -> Pr
         anchor_name,
         time.perf_counter() - started,
     )
+
+
+def with_untouched(
+    loaded: LoadedModel, method: Method, facts: Sequence[PreparedFact]
+) -> list[PreparedFact]:
+    """The facts with what the untouched model says to their questions and rephrasings, asked
+    together. Called while attached."""
+    asked = [
+        (fact.request.image, question)
+        for fact in facts
+        for question in (fact.request.question, *fact.request.positives)
+    ]
+    said = iter(untouched(loaded, method, asked))
+    made = []
+    for fact in facts:
+        own = tuple(islice(said, 1 + len(fact.request.positives)))
+        made.append(replace(fact, request=replace(fact.request, untouched=own)))
+    return made

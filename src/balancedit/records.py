@@ -41,6 +41,7 @@ def record_of(
         steps=learned.steps,
         loss=learned.loss,
         method=method,
+        old_answer=learned.old_answer,
         overlaps=learned.overlaps,
         retires=learned.retires,
         warnings=learned.warnings,
@@ -68,6 +69,12 @@ def reason(answer: Answer, base: str, edits: Mapping[str, Edit]) -> str:
         return (
             f"Edit {fact}, the {which}, fires: {edit.method} has no radius and acts on every "
             f"prompt; the untouched model would say '{base}'."
+        )
+    if answer.fired is None and answer.distance <= answer.radius:
+        return (
+            f"No edit fires: the nearest, {fact}, lies at distance {answer.distance:.4g}, inside "
+            f"its radius {answer.radius:.4g}, but the untouched model says '{base}' here, not the "
+            f"fact's old answer '{edit.old_answer}'."
         )
     if answer.fired is None:
         return (

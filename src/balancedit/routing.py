@@ -12,11 +12,12 @@ D = width of the key layer's input.
 
 from __future__ import annotations
 
+import copy
 import functools
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -34,6 +35,9 @@ from balancedit.calls import (
 from balancedit.errors import RoutingError
 from balancedit.keys import Pool
 from balancedit.models.support import check_not_compiled
+from balancedit.prompts import greedily, prompts_alone
+
+Read = Callable[[torch.Tensor, torch.Tensor], list[str]]
 
 _IN_PIECES = (
     "the prompt arrives in pieces (a chunked prefill, or a continued conversation); edits are "
@@ -44,12 +48,30 @@ _IN_PIECES = (
 
 @dataclass(frozen=True)
 class Decision:
-    """What was decided for one row. `distance` and `radius` are the nearest entry's."""
+    """What was decided for one row. `distance` and `radius` are the nearest entry's.
+
+    claims: entries that fire if the untouched model itself gives a certain answer here, the nearest
+    first. While there are any, the row is undecided, and goes through the untouched layer.
+    """
 
     fired: str | None = None
     nearest: str | None = None
     distance: float | None = None
     radius: float | None = None
+    claims: tuple[Claim, ...] = ()
+
+    def settled(self, said: str) -> Decision:
+        """The decision once it is known what the untouched model says."""
+        won = (claim.decision for claim in self.claims if claim.answer == said)
+        return next(won, replace(self, claims=()))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What is decided where the untouched model gives this answer, text for text."""
+
+    answer: str
+    decision: Decision
 
 
 @dataclass(frozen=True)
@@ -64,7 +86,7 @@ class Route:
         """Group rows by the entry that fired."""
         groups: dict[str, list[int]] = {}
         for i, row in enumerate(rows):
-            if row.fired is not None:
+            if row.fired is not None and not row.claims:
                 groups.setdefault(row.fired, []).append(i)
         return cls(tuple(rows), {k: tuple(v) for k, v in groups.items()})
 
@@ -130,6 +152,8 @@ class Router:
     path: the modules from the model's root down to (not including) the edited layer.
     key_layer: the module whose input makes the key; it must run no later than the edited layer.
     decide: (B, D) float32 keys -> one `Decision` a row; None while nothing needs deciding.
+    read: (B, tokens) that `generate` gave and (B, T) prompt ids -> the answers' texts; needed where
+    decisions make claims.
     """
 
     def __init__(
@@ -138,6 +162,7 @@ class Router:
         key_layer: nn.Module,
         pool: Pool,
         decide: Callable[[torch.Tensor], Sequence[Decision]] | None,
+        read: Read | None = None,
     ) -> None:
         self._path = tuple(path)
         self._observed = [m for m in path if takes_mask(m)]
@@ -150,6 +175,9 @@ class Router:
         self._key_layer = key_layer
         self._pool = pool
         self.decide = decide
+        self._read = read
+        self._decided: Sequence[Decision] | None = None
+        self._leave_open = False
         self._depth = 0
         self._call: _Call | None = None
         self._session: _Session | None = None
@@ -175,6 +203,9 @@ class Router:
             self._undo.append(override(module, "generate", self._held_over(module)))
             if callable(getattr(module, "generate_batch", None)):
                 self._undo.append(override(module, "generate_batch", _refuse_packed))
+        if self._read is not None:
+            root = self._path[0]
+            self._undo.append(override(root, "forward", self._forward_settled(root)))
 
     def detach(self) -> None:
         """Stop watching and forget every held decision."""
@@ -193,10 +224,86 @@ class Router:
             if self.decide is not None and chunked_prefill(module, kwargs):
                 raise RoutingError(_IN_PIECES)
             kwargs.setdefault("disable_compile", True)  # compiled steps may pass hooks over
-            with self._generating():
-                return inner(*args, **kwargs)
+
+            def once() -> Any:
+                with self._generating():
+                    return inner(*args, **kwargs)
+
+            def said() -> list[str]:
+                asked = greedily(kwargs)
+                ids = args[0] if args else asked.get("input_ids", asked.get("inputs"))
+                with self._generating():
+                    out = inner(*args, **asked)
+                return self._texts(out, ids)
+
+            return self._settle(once, said)
 
         return generate
+
+    def _forward_settled(self, root: nn.Module) -> Callable[..., Any]:
+        """`forward` of the whole model, run again where the first run left a prompt undecided and
+        an edit turns out to fire."""
+        inner: Any = root.forward
+
+        @functools.wraps(inner)
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            given = named_arguments(root, args, kwargs)
+            cache = given.get("past_key_values")
+            if self._session is not None or cached_length(cache):
+                return inner(*args, **kwargs)
+            fresh = copy.deepcopy(cache)
+            runs = 0
+
+            def once() -> Any:
+                nonlocal runs
+                runs += 1
+                if runs > 1 and cache is not None:
+                    vars(cache).update(vars(fresh))
+                return inner(*args, **kwargs)
+
+            def said() -> list[str]:
+                mask = given.get("attention_mask")
+                real = torch.ones_like(given["input_ids"]) if mask is None else mask
+                prompts = prompts_alone(
+                    given, self._without_answer(real.bool(), given.get("labels"))
+                )
+                with self._generating():
+                    out = type(root).generate(root, **greedily(prompts))  # type: ignore[attr-defined]
+                return self._texts(out, prompts["input_ids"])
+
+            return self._settle(once, said)
+
+        return forward
+
+    def _settle(self, once: Callable[[], Any], said: Callable[[], list[str]]) -> Any:
+        """Run prompts, and once more where what the untouched model says to them makes an edit
+        fire. said: asks it."""
+        settled = self._leave_open or self._decided is not None or self._session is not None
+        if self._read is None or self.decide is None or self._paused or settled:
+            return once()
+        outer, self._traces = self._traces, OpenTraces()
+        try:
+            with self._traces.tracing() as seen, self.left_open():
+                out = once()
+            if any(row.claims for row in seen.rows):
+                with self.paused():
+                    texts = said()
+                beams = len(seen.rows) // len(texts)
+                rows = [row.settled(texts[i // beams]) for i, row in enumerate(seen.rows)]
+                if any(row.fired for row in rows):
+                    with self.decided(rows):
+                        out = once()
+                seen.rows[:] = rows
+        finally:
+            self._traces = outer
+        if seen.rows:
+            self._traces.record(seen.rows, seen.stacked_keys())
+        return out
+
+    def _texts(self, out: Any, prompt: torch.Tensor | None) -> list[str]:
+        assert self._read is not None
+        ids = out.new_zeros((len(out), 0)) if prompt is None else prompt
+        return self._read(out, ids)
 
     @contextmanager
     def _generating(self) -> Iterator[None]:
@@ -234,6 +341,25 @@ class Router:
             yield
         finally:
             self._paused -= 1
+
+    @contextmanager
+    def left_open(self) -> Iterator[None]:
+        """Inside the context undecided prompts stay undecided: the caller asks the untouched model
+        and comes again with `decided`."""
+        previous, self._leave_open = self._leave_open, True
+        try:
+            yield
+        finally:
+            self._leave_open = previous
+
+    @contextmanager
+    def decided(self, rows: Sequence[Decision]) -> Iterator[None]:
+        """Inside the context every prompt's decisions are these, one a row or one a beam."""
+        previous, self._decided = self._decided, rows
+        try:
+            yield
+        finally:
+            self._decided = previous
 
     @property
     def is_paused(self) -> bool:
@@ -362,11 +488,19 @@ class Router:
         if deciding or self._traces:
             keys = self._keys(args[0], call.prompt)
             if deciding:
-                rows = self.decide(keys)  # type: ignore[misc]
+                rows = self._rows(keys)
             self._traces.record(rows, keys)
         call.route = Route.of(rows)
         if self._session is not None:
             self._session.route = call.route
+
+    def _rows(self, keys: torch.Tensor) -> Sequence[Decision]:
+        """A decision for each of (B, D) keys."""
+        if self._decided is None:
+            assert self.decide is not None
+            return self.decide(keys)
+        beams = len(keys) // len(self._decided)
+        return [row for row in self._decided for _ in range(beams)]
 
     def _keys(self, h: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
         """(B, T, D) or flattened (B·T, D) layer input, (B, T) bool -> (B, D) float32 keys."""

@@ -67,6 +67,7 @@ class Edit:
     steps: int  # optimiser steps taken
     loss: float  # final training loss, nats per answer token
     method: str = "balancedit"
+    old_answer: str | None = None  # the untouched model's; the edit fires where it is given
     overlaps: str | None = None  # the edit this one builds on: fine-tuned from, or (GRACE) joined
     retires: tuple[str, ...] = ()  # edits this one replaced (same fact, other answer)
     state: EditState = "active"

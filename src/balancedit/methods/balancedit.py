@@ -30,6 +30,7 @@ from balancedit.errors import (
 from balancedit.images import ANCHORS
 from balancedit.keys import KEY_TYPES, POOLS, kept_as
 from balancedit.low_rank import EitherForm, full_weight, is_full, kept, low_rank_start
+from balancedit.methods.answer_aware import by_claims, old_answer
 from balancedit.methods.protocol import EditRequest, LearnedEdit, Row
 from balancedit.methods.routed import RoutedMethod, by_radius, check_adam
 from balancedit.models.loading import LoadedModel
@@ -55,6 +56,7 @@ class BalancEditConfig:
     key: Literal["mean", "last", "both"] = "both"  # mean over the prompt (paper), last token, both
     distance: Literal["euclidean", "cosine"] = "euclidean"
     alpha: float = 0.6  # α: weight of the positive distance (paper, Eq. 10)
+    scope: Literal["paper", "answer-aware"] = "paper"  # what fires inside a radius
     degenerate: Literal["keep", "shrink"] = "shrink"  # radius where d_pos >= d_neg (scope.py)
     positives: int = 1  # rephrased questions the positive distance is averaged over
     negative: Literal["black", "white", "grey", "noise"] = "black"  # of the negative sample
@@ -73,6 +75,7 @@ class BalancEditConfig:
             ("key", self.key, POOLS),
             ("distance", self.distance, DISTANCES),
             ("key_type", self.key_type, KEY_TYPES),
+            ("scope", self.scope, ("paper", "answer-aware")),
             ("degenerate", self.degenerate, ("keep", "shrink")),
             ("negative", self.negative, ANCHORS),
             ("transformation", self.transformation, ("full", "low_rank")),
@@ -131,6 +134,7 @@ class BalancEdit(RoutedMethod):
         self.config = config
         self._codebook = Codebook(DISTANCES[config.distance])
         self._rivals: dict[str, _Rival] = {}
+        self._claiming = 0  # entries with an old answer
 
     @property
     def positives(self) -> int:
@@ -141,6 +145,11 @@ class BalancEdit(RoutedMethod):
     def negative(self) -> str:
         """Picture of the negative sample where the caller gives none."""
         return self.config.negative
+
+    @property
+    def asks_untouched(self) -> bool:
+        """Whether its scope depends on what the untouched model says."""
+        return self.config.scope == "answer-aware"
 
     def binding(self) -> dict[str, str]:
         """What a store of these edits is bound to beside the model."""
@@ -259,6 +268,8 @@ class BalancEdit(RoutedMethod):
             if isinstance(trained, EditFailedError):
                 made.append(trained)
                 continue
+            said = fact.request.untouched
+            old, unsure = old_answer(said) if said else (None, ())
             made.append(
                 LearnedEdit(
                     key=fact.key.cpu(),
@@ -268,9 +279,10 @@ class BalancEdit(RoutedMethod):
                     d_negative=fact.radius.d_negative,
                     steps=trained.steps,
                     loss=trained.losses[-1],
+                    old_answer=old,
                     overlaps=overlaps,
                     retires=retires,
-                    warnings=fact.radius.warnings,
+                    warnings=(*fact.radius.warnings, *unsure),
                 )
             )
         return made
@@ -337,7 +349,7 @@ class BalancEdit(RoutedMethod):
         ``a`` (O, n) and ``q`` (n, D); entries of either form may stand side by side."""
         self._layer.add(edit.id, tensors)
         self._codebook.add(edit.id, key, _known(edit.radius))
-        self._rivals[edit.id] = _Rival.of(edit)
+        self._meet(edit)
         self._decide_by(self._decide)
 
     def add_many(self, held: HeldEdits) -> None:
@@ -347,14 +359,18 @@ class BalancEdit(RoutedMethod):
         self._codebook.add_mapped(ids, held.keys, held.rows, radii)
         for edit, read in zip(held.edits, held.read, strict=True):
             self._layer.add_late(edit.id, read)
-            self._rivals[edit.id] = _Rival.of(edit)
+            self._meet(edit)
         self._decide_by(self._decide if len(self._codebook) else None)
+
+    def _meet(self, edit: Edit) -> None:
+        self._rivals[edit.id] = _Rival.of(edit)
+        self._claiming += edit.old_answer is not None
 
     def remove(self, edit_id: str) -> None:
         """Take an entry out of force; keys, radii and transformations of the others stay."""
         self._codebook.remove(edit_id)
         self._layer.remove(edit_id)
-        del self._rivals[edit_id]
+        self._claiming -= self._rivals.pop(edit_id).old_answer is not None
         self._decide_by(self._decide if len(self._codebook) else None)
 
     def settle(self) -> None:
@@ -370,10 +386,18 @@ class BalancEdit(RoutedMethod):
         return self._codebook.ranked(self.prefill_keys([image], [question])[0], most)
 
     def _decide(self, keys: torch.Tensor) -> list[Decision]:
-        decisions = by_radius(self._codebook.nearest(keys))
-        while not self._readable({d.fired for d in decisions if d.fired}):
-            decisions = by_radius(self._codebook.nearest(keys))
-        return decisions
+        while True:
+            decisions = self._decisions(keys)
+            possible = {c.decision.fired for d in decisions for c in d.claims}
+            possible |= {d.fired for d in decisions}
+            if self._readable({edit_id for edit_id in possible if edit_id is not None}):
+                return decisions
+
+    def _decisions(self, keys: torch.Tensor) -> list[Decision]:
+        nearest = self._codebook.nearest(keys)
+        if not self._claiming:
+            return by_radius(nearest)
+        return by_claims(nearest, self._codebook.covering(keys), self._rivals)
 
     def _readable(self, ids: Iterable[str]) -> bool:
         """Read these edits' tensors; those that cannot be read are taken out of force."""
@@ -390,14 +414,15 @@ class BalancEdit(RoutedMethod):
 
 @dataclass(frozen=True, slots=True)
 class _Rival:
-    """What a later edit of the same fact is compared with."""
+    """What of an entry later edits and decisions are compared with."""
 
     target: str
     d_positive: float
+    old_answer: str | None
 
     @classmethod
     def of(cls, edit: Edit) -> _Rival:
-        return cls(edit.target, _known(edit.d_positive))
+        return cls(edit.target, _known(edit.d_positive), edit.old_answer)
 
 
 def _known(value: float | None) -> float:

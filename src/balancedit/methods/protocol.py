@@ -17,7 +17,7 @@ import torch
 from balancedit.codebook import Match
 from balancedit.errors import EditFailedError
 from balancedit.pictures import Picture
-from balancedit.routing import RouteTrace
+from balancedit.routing import Decision, RouteTrace
 from balancedit.store.protocol import HeldEdits
 from balancedit.types import Edit
 
@@ -29,7 +29,8 @@ class EditRequest:
     """One fact to learn, checked and decoded.
 
     `positives` are rephrasings of `question`, at least one, and `negative` is the picture of the
-    negative sample; empty and None for a method that wants none.
+    negative sample; empty and None for a method that wants none. `untouched` is what the untouched
+    model says to the question and to each of the positives, empty for a method that does not ask.
     """
 
     image: Picture
@@ -37,13 +38,15 @@ class EditRequest:
     target: str
     positives: tuple[str, ...]
     negative: Picture | None
+    untouched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class LearnedEdit:
     """What learning produced; nothing of it is in force until `Method.add`.
 
-    key: (D,) float32, D = width of the key layer's input. tensors: what applying the edit needs,
+    key: (D,) float32, D = width of the key layer's input. old_answer: what the untouched model must
+    say where the edit fires; None: it does not matter. tensors: what applying the edit needs,
     by name, on the CPU, ready for safetensors. Radius and distances are None where the method has
     none.
     """
@@ -55,6 +58,7 @@ class LearnedEdit:
     radius: float | None = None
     d_positive: float | None = None
     d_negative: float | None = None
+    old_answer: str | None = None
     overlaps: str | None = None
     retires: tuple[str, ...] = ()
     warnings: tuple[str, ...] = field(default_factory=tuple)
@@ -82,6 +86,10 @@ class Method(Protocol):
     def negative(self) -> str | None:
         """Picture of the negative sample where the caller gives none, one of `images.ANCHORS`; None
         for a method that wants no such picture, not even the caller's."""
+
+    @property
+    def asks_untouched(self) -> bool:
+        """Whether a request must say what the untouched model answers to it."""
 
     def binding(self) -> dict[str, str]:
         """What a store of these edits is bound to beside the model: layer, key …"""
@@ -134,6 +142,13 @@ class Method(Protocol):
 
     def bypass(self) -> AbstractContextManager[None]:
         """Inside the context the model answers as if no edit were held."""
+
+    def left_open(self) -> AbstractContextManager[None]:
+        """Inside the context prompts whose decision waits for what the untouched model says go
+        through the untouched layer, and `tracing` shows what is claimed of them."""
+
+    def decided(self, rows: Sequence[Decision]) -> AbstractContextManager[None]:
+        """Inside the context every batch of prompts has these decisions, one a row."""
 
     def prompt_lengths(self, lengths: Sequence[int] | torch.Tensor) -> AbstractContextManager[None]:
         """Inside the context, row b's prompt is its first lengths[b] real tokens."""

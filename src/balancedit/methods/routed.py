@@ -55,7 +55,9 @@ class RoutedMethod:
         watched = resolve_layer(loaded.model, key_layer) if key_layer else layer
         self.reads_once = not (key_layer and loaded.prefix.covers(key_layer))
         self._loaded = loaded
-        self._router = Router(ancestors(loaded.model, loaded.layer), watched, pool, None)
+        self._router = Router(
+            ancestors(loaded.model, loaded.layer), watched, pool, None, loaded.prompter.answers
+        )
         self._layer = EditedLayer(layer, self._router, apply)
 
     def learn(self, request: EditRequest) -> LearnedEdit:
@@ -101,6 +103,19 @@ class RoutedMethod:
     def bypass(self) -> AbstractContextManager[None]:
         """Inside the context the model answers as if no edit were held."""
         return self._router.paused()
+
+    @property
+    def asks_untouched(self) -> bool:
+        """Whether a request must say what the untouched model answers; no, unless a method does."""
+        return False
+
+    def left_open(self) -> AbstractContextManager[None]:
+        """Inside the context undecided prompts go through the untouched layer."""
+        return self._router.left_open()
+
+    def decided(self, rows: Sequence[Decision]) -> AbstractContextManager[None]:
+        """Inside the context every batch of prompts has these decisions, one a row."""
+        return self._router.decided(rows)
 
     def prompt_lengths(self, lengths: Sequence[int] | torch.Tensor) -> AbstractContextManager[None]:
         """Inside the context, only that many real tokens of each row make its key."""

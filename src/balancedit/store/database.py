@@ -23,8 +23,9 @@ from balancedit.store.protocol import Binding
 from balancedit.types import Edit, EditState
 
 NAME = "store.sqlite3"
-#: Raise it whenever a table changes, `Edit`'s fields included.
-FORMAT = 1
+#: Raise it whenever a table changes, `Edit`'s fields included, and teach `upgrade` the change.
+FORMAT = 2
+_SINCE = {"old_answer": 2}  # the format a column came with; those not named are as old as any
 BUSY_SECONDS = 30.0
 _NEW = ".new-"  # where a database is made before it gets its name
 
@@ -59,6 +60,8 @@ CREATE TABLE edits (
     steps INTEGER NOT NULL,
     loss REAL,
     method TEXT NOT NULL,
+    old_answer TEXT,
+    old_answer TEXT,
     overlaps TEXT,
     retires TEXT NOT NULL,
     state TEXT NOT NULL,
@@ -196,15 +199,36 @@ def add_indexes(db: sqlite3.Connection) -> None:
                 db.execute("ROLLBACK")
 
 
-def read_binding(db: sqlite3.Connection, root: Path) -> Binding:
-    """Whom the store belongs to; `StoreError` for a database that this version cannot read."""
+def upgrade(db: sqlite3.Connection) -> None:
+    """Bring a store of an earlier format to this one. Records of edits stay as they are."""
+    if _format(db) == FORMAT:
+        return
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        for column, since in _SINCE.items():
+            if _format(db) < since:  # looked at again: another process may have come first
+                db.execute(f"ALTER TABLE edits ADD COLUMN {column} TEXT")
+        db.execute("UPDATE store SET format = ?", (FORMAT,))
+        db.execute("COMMIT")
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+
+
+def _format(db: sqlite3.Connection) -> int:
     found = db.execute("SELECT format FROM store").fetchone()
     if found is None:
         raise sqlite3.DatabaseError("its description is missing")
-    if found["format"] != FORMAT:
+    return int(found[0])
+
+
+def read_binding(db: sqlite3.Connection, root: Path) -> Binding:
+    """Whom the store belongs to; `StoreError` for a database that this version cannot read."""
+    found = _format(db)
+    if not 1 <= found <= FORMAT:
         raise StoreError(
-            f"edit store '{root}': {NAME} has format {found['format']}, this version of balancedit "
-            f"reads {FORMAT}; upgrade balancedit, or use another --edits directory"
+            f"edit store '{root}': {NAME} has format {found}, this version of balancedit reads up "
+            f"to {FORMAT}; upgrade balancedit, or use another --edits directory"
         )
     row = db.execute("SELECT model, fingerprint, method, details FROM store").fetchone()
     try:
@@ -226,7 +250,9 @@ def read_waiting(db: sqlite3.Connection, edit_id: str) -> dict[str, Edit]:
 
 
 def _records(db: sqlite3.Connection, where: str, *given: str) -> dict[str, Edit]:
-    rows = db.execute(f"SELECT {', '.join(_FIELDS)} FROM edits {where} ORDER BY number", given)
+    format_ = _format(db)
+    names = [f if _SINCE.get(f, 1) <= format_ else f"NULL AS {f}" for f in _FIELDS]
+    rows = db.execute(f"SELECT {', '.join(names)} FROM edits {where} ORDER BY number", given)
     rows.row_factory = None
     return {row[0]: _record(row) for row in rows}
 

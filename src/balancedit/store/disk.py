@@ -92,6 +92,8 @@ class DiskStore:
             try:
                 store = cls(root, opened, writable=writable, bound=binding is not None)
                 _check(root, store.binding, binding)
+                if writable:
+                    database.upgrade(opened[0])
             except BaseException:
                 opened[0].close()
                 raise
