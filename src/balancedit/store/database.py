@@ -61,7 +61,6 @@ CREATE TABLE edits (
     loss REAL,
     method TEXT NOT NULL,
     old_answer TEXT,
-    old_answer TEXT,
     overlaps TEXT,
     retires TEXT NOT NULL,
     state TEXT NOT NULL,
