@@ -275,6 +275,38 @@ def test_a_store_without_indexes_is_given_them(root: Path) -> None:
         assert {e.state for e in store.revert("00000002")} == {"reverted", "active"}
 
 
+def of_format_1(root: Path) -> None:
+    """Make the store what the first version of it looked like."""
+    with sqlite3.connect(root / database.NAME) as db:
+        db.execute("ALTER TABLE edits DROP COLUMN old_answer")
+        db.execute("UPDATE store SET format = 1")
+    db.close()
+
+
+def test_a_store_of_the_first_format_is_brought_up_to_date(root: Path) -> None:
+    with DiskStore.open(root, BINDING, create=True) as store:
+        kept = put(store, 1)
+    of_format_1(root)
+    with DiskStore.open(root, BINDING) as store:
+        assert store.edits() == {kept.id: kept}
+        newer = put(store, 2, old_answer="hp")
+    with DiskStore.open(root, BINDING) as store:
+        assert store.edits() == {kept.id: kept, newer.id: newer}
+        assert_held(store, 1, 2)
+
+
+def test_a_store_of_the_first_format_is_read_where_it_cannot_be_written(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with DiskStore.open(root, BINDING, create=True) as store:
+        kept = put(store, 1)
+    of_format_1(root)
+    monkeypatch.setattr("balancedit.store.disk._writable", lambda root: False)
+    with DiskStore.open(root, BINDING) as store:
+        assert store.edits() == {kept.id: kept}
+        assert store._db.execute("SELECT format FROM store").fetchone()[0] == 1
+
+
 def test_a_commit_reads_no_other_record(root: Path, disk: DiskStore) -> None:
     for number in range(5):
         put(disk, number)
