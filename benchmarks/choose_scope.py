@@ -1,18 +1,24 @@
-"""Choose what makes the key, the distance and α, on *edit-train* things alone.
+"""Which key, distance, scope and α reach what an edit should reach, and leave out the rest.
 
-    python benchmarks/choose_scope.py --n 200 --out results/pocket/scope.json
+    python benchmarks/choose_scope.py --n 140 --out results/pocket/scope.json
 
-Scope decisions only, no training: every probe's key is measured once, and for each α the table says
-how many rephrasings and other pictures the radius reaches and how many of the questions that must
-stay as they are it leaves out. Edits of all kinds of answer count alike.
+Scope decisions only, without training: for edits of *edit-train* things the radius is measured as
+`BalancEdit` does, and every probe is asked which entry, if any, would fire for it: with the edit
+held alone, and with all of them held together. T-Gen and I-Gen count the edit's own entry, the
+others that none fires; together, probes of things that another of the edits changed are left out.
+"same answer" are the probes of Loc to which the untouched model gives the edit's old answer. HM is
+that of T-Gen, I-Gen and Loc, held together. Settings are chosen here; figures are reported on
+*edit-eval* things, by free generation (docs/results.md).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +27,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from balancedit import Editor
 from balancedit.bench.metrics import harmonic_mean
 from balancedit.bench.protocols import PAPER_LOCALITY, REACH, probes
 from balancedit.codebook import DISTANCES
@@ -28,6 +35,7 @@ from balancedit.data import pocket
 from balancedit.data.sample import EditSample
 from balancedit.images import solid
 from balancedit.keys import POOLS
+from balancedit.methods.answer_aware import old_answer
 from balancedit.methods.routed import RoutedMethod
 from balancedit.models.loading import LoadedModel, load_model
 from balancedit.rephrasing import rephrase
@@ -36,6 +44,7 @@ from balancedit.scope import influence_radius
 ALPHAS = tuple(round(0.05 * i, 2) for i in range(21))
 KEPT = (PAPER_LOCALITY, "same-image", "unrelated", "black")
 MEASURES = (*REACH[1:], *KEPT)
+SAME = "same answer"
 
 
 def every_key(h: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
@@ -43,37 +52,101 @@ def every_key(h: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
     return torch.cat([pool(h, prompt) for pool in POOLS.values()], dim=-1)
 
 
-def measured(loaded: LoadedModel, samples: Sequence[EditSample], layer: str) -> list[Any]:
-    """For each edit its queries' keys by kind, each (queries, its width): edit first, then
-    positive, negative and probes; and what the probes measure."""
-    watched, found = RoutedMethod(loaded, every_key, layer), []
-    watched.attach()
-    try:
-        for sample in track(samples, layer, console=Console(stderr=True)):
-            image, question = sample.image.open(), sample.question
-            positive = rephrase(question, 1, loaded.rephraser)[0][0]
-            asked = [p for p in probes(sample) if p.measures in MEASURES]
-            images = [image, image, solid(image.size, "black"), *(p.image for p in asked)]
-            questions = [question, positive, question, *(p.question for p in asked)]
+@dataclass(frozen=True)
+class Measured:
+    """One edit. keys: by kind, each (3 + P, its width): the edit, its positive and its negative,
+    then its P probes; measures: what the probes measure; answers: the untouched model's to them;
+    old: the edit's old answer, as `answer_aware.old_answer` finds it."""
+
+    sample: EditSample
+    keys: dict[str, torch.Tensor]
+    measures: np.ndarray
+    answers: tuple[str, ...]
+    shows: tuple[str | None, ...]
+    old: str | None
+
+
+class Setting(NamedTuple):
+    """What is compared."""
+
+    key: str
+    distance: str
+    scope: str
+    alpha: float
+
+
+def measured(loaded: LoadedModel, samples: Sequence[EditSample]) -> list[Measured]:
+    """Every edit's queries, read once for their keys and once for their answers."""
+    watched, found, untouched = RoutedMethod(loaded, every_key), [], Editor.on(loaded)
+    for sample in track(samples, "reading", console=Console(stderr=True)):
+        image, question = sample.image.open(), sample.question
+        positive = rephrase(question, 1, loaded.rephraser)[0][0]
+        asked = [p for p in probes(sample) if p.measures in MEASURES]
+        images = [image, image, solid(image.size, "black"), *(p.image for p in asked)]
+        questions = [question, positive, question, *(p.question for p in asked)]
+        watched.attach()
+        try:
             with loaded.pictures.reused():
                 keys = watched.prefill_keys(images, questions).cpu()
-            width = int(keys.shape[1] // 4)  # mean, last and both
-            kinds = dict(zip(POOLS, keys.split([width, width, 2 * width], dim=-1), strict=True))
-            found.append((kinds, np.array([p.measures for p in asked])))
-    finally:
-        watched.detach()
+        finally:
+            watched.detach()
+        width = int(keys.shape[1] // 4)  # mean, last and both
+        kinds = dict(zip(POOLS, keys.split([width, width, 2 * width], dim=-1), strict=True))
+        said = [a.text for a in untouched.ask(images, questions)]
+        found.append(
+            Measured(
+                sample,
+                kinds,
+                np.array([p.measures for p in asked]),
+                tuple(said[3:]),
+                tuple(p.shows for p in asked),
+                old_answer(said[:2])[0],
+            )
+        )
     return found
 
 
-def shares(found: list[Any], pool: str, distance: str, alpha: float) -> np.ndarray:
-    """Per edit, the share of its probes treated as they should be: (edits, MEASURES)."""
-    rows = []
-    for keys, measures in found:
-        own = keys[pool]
-        far = DISTANCES[distance](own[:1], own[1:])[0].numpy()
-        radius = influence_radius([float(far[0])], float(far[1]), alpha, keep_degenerate=False)
-        inside = far[2:] <= radius.value
-        right = [inside[measures == m] == (m in REACH) for m in MEASURES]
+def radii(found: Sequence[Measured], setting: Setting) -> np.ndarray:
+    """(N,) every edit's radius."""
+    made = []
+    for one in found:
+        own = one.keys[setting.key]
+        near, far = DISTANCES[setting.distance](own[:1], own[1:3])[0].tolist()
+        made.append(influence_radius([near], far, setting.alpha, keep_degenerate=False).value)
+    return np.array(made)
+
+
+def fired(
+    one: Measured, held: Sequence[Measured], radius: np.ndarray, setting: Setting
+) -> np.ndarray:
+    """(P,) which of the edits held, with (N,) their radii, fires for each of one edit's probes; -1
+    for none."""
+    entries = torch.cat([other.keys[setting.key][:1] for other in held])
+    far = DISTANCES[setting.distance](one.keys[setting.key][3:], entries).numpy()
+    fires = far <= radius
+    if setting.scope == "paper":
+        fires &= far == far.min(axis=1, keepdims=True)
+    else:
+        for j, other in enumerate(held):
+            if other.old is not None:
+                fires[:, j] &= np.array([said == other.old for said in one.answers])
+    return np.where(fires.any(axis=1), np.where(fires, far, np.inf).argmin(axis=1), -1)
+
+
+def shares(found: Sequence[Measured], setting: Setting, together: bool) -> np.ndarray:
+    """Per edit, the share of its probes treated as they should be: (edits, MEASURES and SAME)."""
+    every, rows = radii(found, setting), []
+    changed = {one.sample.shows for one in found}
+    for n, one in enumerate(found):
+        held, radius = (found, every) if together else ([one], every[n : n + 1])
+        own = n if together else 0
+        which = fired(one, held, radius, setting)
+        others = changed - {one.sample.shows} if together else set()
+        calm = np.array([shown not in others for shown in one.shows])
+        same = np.array([said == one.old for said in one.answers])
+        right = [which[one.measures == m] == own for m in REACH[1:]]
+        right += [which[(one.measures == m) & calm] == -1 for m in KEPT]
+        right.append(which[(one.measures == PAPER_LOCALITY) & calm & same] == -1)
         rows.append([r.mean() if len(r) else np.nan for r in right])
     return np.array(rows)
 
@@ -84,35 +157,37 @@ def figures(per_edit: np.ndarray, kinds: np.ndarray) -> dict[str, float]:
     def hm(rows: np.ndarray) -> float:
         return 100 * harmonic_mean(np.nanmean(rows[:, :3], axis=0).tolist())
 
-    means = dict(zip(MEASURES, 100 * np.nanmean(per_edit, axis=0), strict=True))
+    means = dict(zip((*MEASURES, SAME), 100 * np.nanmean(per_edit, axis=0), strict=True))
     by_kind = {f"HM {kind}": hm(per_edit[kinds == kind]) for kind in dict.fromkeys(kinds)}
     return {k: round(float(v), 1) for k, v in {**means, "HM": hm(per_edit), **by_kind}.items()}
 
 
 def run(
-    n: Annotated[int, typer.Option(help="Edits, the first of edit-train.")] = 200,
-    blocks: Annotated[str, typer.Option(help="Blocks whose MLP's input makes the key.")] = "29",
+    n: Annotated[int, typer.Option(help="Edits, the first of edit-train.")] = 140,
     device: Annotated[str | None, typer.Option(help="cpu, cuda …")] = None,
     out: Annotated[Path | None, typer.Option(help="Write every figure as JSON.")] = None,
 ) -> None:
-    """Print each combination's best α by HM, and keep all."""
+    """Print each combination at its best α by HM with all edits held, and keep all."""
     loaded = load_model("pocket", device=device)
-    samples = pocket.load("edit-train")[:n]
-    kinds = np.array([s.kind for s in samples])
-    kept: dict[str, dict[str, float]] = {}
-    names = list(figures(np.ones((n, len(MEASURES))), kinds))
-    table = Table("block", "key", "distance", "α", *names, title="scope, percent")
-    for block in blocks.split(","):
-        found = measured(loaded, samples, f"model.language_model.layers.{block}.mlp.up_proj")
-        for key in POOLS:
-            for distance in DISTANCES:
-                rows = {a: figures(shares(found, key, distance, a), kinds) for a in ALPHAS}
-                for alpha, row in rows.items():
-                    kept[f"block {block}, {key} key, {distance}, α {alpha}"] = row
-                best = max(rows, key=lambda a: rows[a]["HM"])
-                cells = (f"{v:.1f}" for v in rows[best].values())
-                table.add_row(block, key, distance, str(best), *cells)
-    Console(width=200).print(table)  # wider than most terminals: scroll, or read the file
+    found = measured(loaded, pocket.load("edit-train")[:n])
+    kinds = np.array([one.sample.kind for one in found])
+    kept: dict[str, dict[str, dict[str, float]]] = {}
+    names = list(figures(np.ones((n, len(MEASURES) + 1)), kinds))
+    table = Table("key", "distance", "scope", "α", "held", *names, title="scope, percent")
+    for key, distance, scope in product(POOLS, DISTANCES, ("paper", "answer-aware")):
+        rows = {}
+        for alpha in ALPHAS:
+            setting = Setting(key, distance, scope, alpha)
+            both = {
+                "1": figures(shares(found, setting, False), kinds),
+                str(n): figures(shares(found, setting, True), kinds),
+            }
+            rows[alpha] = kept[f"{key} key, {distance}, {scope} scope, α {alpha}"] = both
+        best = max(rows, key=lambda a: rows[a][str(n)]["HM"])
+        for held, row in rows[best].items():
+            cells = (f"{v:.1f}" for v in row.values())
+            table.add_row(key, distance, scope, str(best), held, *cells)
+    Console(width=220).print(table)  # wider than most terminals: scroll, or read the file
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps({"part": "edit-train", "n": n, "scope": kept}, indent=1))
