@@ -310,7 +310,7 @@ def run(
             row["agreement"] = agreement(distance, some, real, probes)
         rows.append(row)
 
-    console = Console()
+    console = Console(width=120)
     table = Table(
         "edits", "ask ms", "× unedited", "95 %", "step ms", "× unedited", "95 %", "look-up ms",
         "keys MB", "index MB", "decides alike",
