@@ -226,6 +226,8 @@ def draw(rows: Sequence[dict[str, Any]], about: Sequence[str], out: Path) -> lis
             )
         axes.axhline(1.0, color=plot_style.MUTED, linewidth=0.8)
         axes.set_xscale("log")
+        axes.set_xticks([row["held"] for row in held], [f"{row['held']:,}" for row in held])
+        axes.set_xticks([], minor=True)
         axes.set_xlabel("edits held")
         axes.set_ylabel("time, ratio of medians")
         axes.grid(axis="y")
@@ -310,7 +312,7 @@ def run(
             row["agreement"] = agreement(distance, some, real, probes)
         rows.append(row)
 
-    console = Console()
+    console = Console(width=120)
     table = Table(
         "edits", "ask ms", "× unedited", "95 %", "step ms", "× unedited", "95 %", "look-up ms",
         "keys MB", "index MB", "decides alike",
@@ -352,7 +354,7 @@ def run(
             "step_ms": 1e3 * statistics.median(steps["base"]),
         }
         out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
-        about = [f"pocket, {machine['threads']} threads", f"{repeats} rounds", "bars: 95 %"]
+        about = [f"pocket, threads: {machine['threads']}", f"{repeats} rounds", "bars: 95 %"]
         for path in [out.with_suffix(".json"), *draw(rows, about, out)]:
             console.print(f"wrote {path}")
 

@@ -99,6 +99,8 @@ def crowd(kind: str, n: int, width: int, seed: int) -> torch.Tensor:
         keys = 3000 + keys
     elif kind == "huge norms":
         keys = keys * torch.logspace(-20, 30, n)[torch.randperm(n, generator=g)][:, None]
+    elif kind == "too small to square":
+        keys = keys * 1e-23
     elif kind == "a line":
         keys = torch.linspace(-1, 1, n)[:, None] * keys[:1]
     return keys
@@ -112,6 +114,7 @@ CROWDS = [
     "zeros among others",
     "far from the origin",
     "huge norms",
+    "too small to square",
     "a line",
 ]
 N, WIDTH = 300, 160

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 _UNIT = 2.0**-24  # float32 rounds by at most this share
+_TINY = 2.0**-120  # far above what float32 takes for nothing
 _PAIRS = 2**22  # numbers multiplied at once
 
 
@@ -43,8 +44,8 @@ class _Euclidean:
         return vectors.double()
 
     def reach(self, distance: torch.Tensor, width: int) -> torch.Tensor:
-        """Its square, and what a sum of D squares may lose by rounding."""
-        return distance.square() * (1 + 2 * (width + 8) * _UNIT)
+        """Its square, and what a sum of D squares may lose by rounding, or by being too small."""
+        return distance.square() * (1 + 2 * (width + 8) * _UNIT) + width * _TINY
 
 
 class _Cosine:

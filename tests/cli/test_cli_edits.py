@@ -157,6 +157,20 @@ def test_a_damaged_edit_is_named_and_left_out(run, on_tiny, picture, learned) ->
     assert run("revert", learned["id"]).code == 0
 
 
+def test_damage_found_late_is_named_too(run, on_tiny, picture, learned, monkeypatch) -> None:
+    from balancedit.store import disk
+
+    monkeypatch.setattr(disk, "CHECKED_EDITS", 0)  # as in a large store
+    (tensors,) = Path("edits").rglob(f"*{learned['id']}*.safetensors")
+    whole = tensors.read_bytes()
+    tensors.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    for command in ("ask", "explain"):
+        ran = run(command, picture, QUESTION, *on_tiny, "--json")
+        assert ran.code == 0
+        assert ran.json["fired"] is None
+        assert ran.err.count(f"warning: edit {learned['id']} is left out") == 1
+
+
 def test_what_a_model_says_cannot_steer_the_terminal(run, learned) -> None:
     from balancedit.cli.output import printable
 

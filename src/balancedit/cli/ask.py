@@ -36,7 +36,9 @@ def ask(
     picture = session.optional_pictures(image, more)
     question = check_question(question)  # before the model loads, which takes seconds
     editor = session.load_editor(options, session.existing_edits(edits), debug=out.debug)
+    known = editor.damaged
     answer = editor.ask(picture, question)
+    session.warn_of_damage(editor, known)
     if out.json:
         return {"question": question, "answer": answer.text} | _routing(answer)
     console = output.console()

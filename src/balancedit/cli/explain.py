@@ -38,7 +38,9 @@ def explain(
     picture = session.optional_pictures(image, more)
     question = check_question(question)
     editor = session.load_editor(options, session.existing_edits(edits), debug=out.debug)
+    known = editor.damaged
     explanation = editor.explain(picture, question)
+    session.warn_of_damage(editor, known)
     if out.json:
         found = explanation.to_dict()
         return {"question": found.pop("question"), "answer": found.pop("text")} | found

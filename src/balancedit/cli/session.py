@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from balancedit.editor import Editor
     from balancedit.models.loading import LoadedModel
     from balancedit.pictures import Picture
-    from balancedit.store import DiskStore
+    from balancedit.store import DamagedEdit, DiskStore
 
 DEMO = "demo:"
 _PACKAGE = "balancedit"
@@ -78,9 +78,16 @@ def load_editor(options: ModelOptions, edits: Path | None, *, debug: bool) -> Ed
             dtype=options.dtype,
             **own,
         )
-    for damaged in editor.damaged:
-        output.note("warning", f"edit {damaged.id} is left out: {damaged.reason}")
+    warn_of_damage(editor)
     return editor
+
+
+def warn_of_damage(editor: Editor, known: Collection[DamagedEdit] = ()) -> None:
+    """Name on standard error the edits that are left out since their files are damaged, but for
+    those that are `known`: in a large store some are only found out when they fire."""
+    for damaged in editor.damaged:
+        if damaged not in known:
+            output.note("warning", f"edit {damaged.id} is left out: {damaged.reason}")
 
 
 def load_alone(
