@@ -7,12 +7,12 @@ and beside them one batched prefill of the same prompts, which no edit can do wi
     python benchmarks/editing_speed.py --model tiny --n 2 --many 4 --repeats 1
 
 Rephrasings are given. One edit: each way learns the same fact (key, radius and transformation) in
-turn, after a warm-up, with every picture forgotten before; `Editor.edit` is all of an edit, with the
-model's answers before and after it and the store. The reference reads the three prompts one by one
-and runs all of the model at each of its steps, vision tower included, as the authors do. Many edits:
-`Editor.edit_many` of distinct facts into a store in memory, beside the prefill of all their prompts
-in batches. Models of random weights are built by `full_size.py`; their answers rarely end, so that
-the answers before and after an edit take about as long as they can.
+turn, after a warm-up, with every picture forgotten before; `Editor.edit` is all of an edit, with
+the model's answers before and after it and the store. The reference reads the three prompts one by
+one and runs all of the model at each of its steps, vision tower included, as the authors do. Many
+edits: `Editor.edit_many` of distinct facts into a store in memory, beside the prefill of all their
+prompts in batches. Models of random weights are built by `full_size.py`; their answers rarely end,
+so that the answers before and after an edit take about as long as they can.
 """
 
 from __future__ import annotations
