@@ -31,6 +31,12 @@ from transformers import (
     Blip2ForConditionalGeneration,
     Blip2Processor,
     BlipImageProcessorPil,
+    CLIPImageProcessorPil,
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
 )
 
 import balancedit
@@ -91,6 +97,51 @@ def full_size(device: str, dtype: torch.dtype, seed: int) -> tuple[Any, Any]:
         image_processor=BlipImageProcessorPil(size={"height": 224, "width": 224}),
         tokenizer=tokenizer,
         num_query_tokens=32,
+    )
+    return model.eval(), processor
+
+
+def full_size_llava(device: str, dtype: torch.dtype, seed: int) -> tuple[Any, Any]:
+    """A LLaVA of the sizes of `llava-hf/llava-1.5-7b-hf`, random weights, and its processor."""
+    tokenizer = tiny.tokenizer()
+    config = LlavaConfig(
+        text_config=LlamaConfig(
+            vocab_size=32064,
+            hidden_size=4096,
+            intermediate_size=11008,
+            num_hidden_layers=32,
+            num_attention_heads=32,
+            num_key_value_heads=32,
+            max_position_embeddings=4096,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        ),
+        vision_config=CLIPVisionConfig(
+            hidden_size=1024,
+            intermediate_size=4096,
+            num_hidden_layers=24,
+            num_attention_heads=16,
+            image_size=336,
+            patch_size=14,
+            projection_dim=768,
+        ),
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        image_seq_length=576,
+    )
+    torch.manual_seed(seed)
+    with torch.device(device):
+        model = LlavaForConditionalGeneration._from_config(config, dtype=dtype)
+    processor = LlavaProcessor(
+        image_processor=CLIPImageProcessorPil(
+            size={"shortest_edge": 336}, crop_size={"height": 336, "width": 336}
+        ),
+        tokenizer=tokenizer,
+        patch_size=14,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        image_token="<image>",
+        chat_template=tiny.CHAT,
     )
     return model.eval(), processor
 

@@ -382,7 +382,8 @@ class Editor:
                     self._method.remove(retired)
                 self._method.add(record, new.key, new.tensors)
             self._method.settle()
-            after = self._generate([(fact.request.image, record.question) for fact, _ in learned])
+            queries = [(fact.request.image, fact.request.question) for fact, _ in learned]
+            after = self._generate(queries)
             for (fact, new), record, answer in zip(learned, records, after, strict=True):
                 picture = small_copy(fact.request.image)
                 done = with_outcome(record, answer.text)

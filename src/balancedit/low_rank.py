@@ -110,7 +110,7 @@ def low_rank_start(
     to all of them, so that the answer's tokens start just where it puts them. base: (O, D) the
     layer's own weight, needed where `held` is a full one.
     """
-    x, y = x.float(), y.float()
+    x, y = x.detach().float(), y.detach().float()
     step = lr * float(y.square().mean().sqrt() / x.norm(dim=1).mean())
     if held is None:
         q = basis(x)
@@ -156,7 +156,7 @@ def strongest(base: torch.Tensor | None, tensors: Tensors, rank: int) -> torch.T
         change = tensors["weight"].float() - base
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            _, size, v = torch.svd_lowrank(change, q=min(rank, *change.shape), niter=4)
+            _, size, v = torch.svd_lowrank(change, q=min(2 * rank + 8, *change.shape), niter=4)
         directions = v.T
     return directions[: min(rank, int((size > _SPANNED * size.max()).sum()))]
 
