@@ -53,10 +53,10 @@ _ROWS = 32  # prompts in one pass
 class BalancEditConfig:
     """What a codebook is made with. All edits of one codebook share it."""
 
-    key: Literal["mean", "last", "both"] = "both"  # mean over the prompt (paper), last token, both
+    key: Literal["mean", "last", "both"] = "mean"  # mean over the prompt (paper), last token, both
     distance: Literal["euclidean", "cosine"] = "euclidean"
     alpha: float = 0.6  # α: weight of the positive distance (paper, Eq. 10)
-    scope: Literal["paper", "answer-aware"] = "paper"  # what fires inside a radius
+    scope: Literal["paper", "answer-aware"] = "answer-aware"  # what fires inside a radius
     degenerate: Literal["keep", "shrink"] = "shrink"  # radius where d_pos >= d_neg (scope.py)
     positives: int = 1  # rephrased questions the positive distance is averaged over
     negative: Literal["black", "white", "grey", "noise"] = "black"  # of the negative sample
@@ -65,9 +65,9 @@ class BalancEditConfig:
     steps: int = 50  # Adam steps an edit (authors' code)
     lr: float | None = None  # Adam step size; None: what the model's table says
     eps: float = 1e-4  # Adam's ε (authors' code)
-    transformation: Literal["full", "low_rank"] = "full"  # the layer's weight (paper), or factors
+    transformation: Literal["full", "low_rank"] = "low_rank"  # the layer's weight (paper), factors
     rank: int = 16  # low rank: directions kept of the edit that an overlapping one builds on
-    stop: float | None = None  # loss, nats per answer token, that ends training early; None: never
+    stop: float | None = 0.01  # loss, nats per answer token, that ends training early; None: never
     training: Literal["fast", "reference"] = "fast"  # answer positions alone, or the plain loop
 
     def __post_init__(self) -> None:
@@ -94,10 +94,12 @@ class BalancEditConfig:
         check_adam(self.steps, self.lr, self.eps)
 
 
-_PAPER = BalancEditConfig(key="mean", alpha=0.2, degenerate="keep")
+_PAPER = BalancEditConfig(
+    alpha=0.2, scope="paper", degenerate="keep", transformation="full", stop=None
+)
 
-#: Named settings. "paper" keeps the paper's key, distance, α and steps; the step size is the
-#: model's (docs/concepts.md, "Step size"). "paper/…" are the values of the authors' code for one
+#: Named settings. "paper" keeps the paper's key, distance, α, scope, weights and steps; the step
+#: size is the model's (docs/concepts.md, "Step size"). "paper/…" are the values of the authors' code for one
 #: backbone, step size included; the layer is the one the table of architectures names for it.
 PRESETS: dict[str, BalancEditConfig] = {
     "recommended": BalancEditConfig(),
