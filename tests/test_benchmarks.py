@@ -14,13 +14,19 @@ ROOT = Path(__file__).parents[1]
 COMMANDS = sorted(p.name for p in (ROOT / "benchmarks").glob("*.py") if p.name != "illustrated.py")
 SMALLEST = {
     "choose_scope.py": ["--n", "2", "--out", "scope.json"],
+    "editing_quality.py": ["--n", "1", "--quick"],
+    "editing_speed.py": ["--n", "1", "--many", "2", "--repeats", "1", "--no-slow"],
     "explained.py": ["--n", "2", "--out", "."],
     "key_map.py": ["--n", "6", "--out", "."],
     "loading.py": ["--rounds", "1"],
+    "paper_cost.py": [],
     "picture_table.py": ["--kinds", "name", "--methods", "ft,balancedit", "--out", "."],
     "probing.py": ["--edits", "1", "--rounds", "1"],
+    "scope_cost.py": ["--held", "3", "--repeats", "1", "--samples", "4"],
 }
-ELSEWHERE = {"full_size.py"}  # tests/models/test_full_size.py
+#: With tests of their own: tests/models/test_full_size.py, tests/models/pocket/test_serving.py,
+#: tests/test_store_scale.py.
+ELSEWHERE = {"full_size.py", "serving.py", "store_scale.py"}
 
 
 def test_every_command_has_a_smallest_size() -> None:

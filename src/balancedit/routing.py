@@ -247,9 +247,11 @@ class Router:
 
         @functools.wraps(inner)
         def forward(*args: Any, **kwargs: Any) -> Any:
+            if self._session is not None or self.decide is None:
+                return inner(*args, **kwargs)
             given = named_arguments(root, args, kwargs)
             cache = given.get("past_key_values")
-            if self._session is not None or cached_length(cache):
+            if cached_length(cache):
                 return inner(*args, **kwargs)
             fresh = copy.deepcopy(cache)
             runs = 0

@@ -65,7 +65,7 @@ class BalancEditConfig:
     steps: int = 50  # Adam steps an edit (authors' code)
     lr: float | None = None  # Adam step size; None: what the model's table says
     eps: float = 1e-4  # Adam's ε (authors' code)
-    transformation: Literal["full", "low_rank"] = "low_rank"  # the layer's weight (paper), factors
+    transformation: Literal["full", "low_rank"] = "low_rank"  # full: the whole weight (paper)
     rank: int = 16  # low rank: directions kept of the edit that an overlapping one builds on
     stop: float | None = 0.01  # loss, nats per answer token, that ends training early; None: never
     training: Literal["fast", "reference"] = "fast"  # answer positions alone, or the plain loop
@@ -99,8 +99,8 @@ _PAPER = BalancEditConfig(
 )
 
 #: Named settings. "paper" keeps the paper's key, distance, α, scope, weights and steps; the step
-#: size is the model's (docs/concepts.md, "Step size"). "paper/…" are the values of the authors' code for one
-#: backbone, step size included; the layer is the one the table of architectures names for it.
+#: size is the model's (docs/concepts.md, "Step size"). "paper/…" are the values of the authors' code
+#: for one backbone, step size included; the layer is the one the table of architectures names.
 PRESETS: dict[str, BalancEditConfig] = {
     "recommended": BalancEditConfig(),
     "paper": _PAPER,
