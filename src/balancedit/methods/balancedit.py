@@ -99,8 +99,8 @@ _PAPER = BalancEditConfig(
 )
 
 #: Named settings. "paper" keeps the paper's key, distance, α, scope, weights and steps; the step
-#: size is the model's (docs/concepts.md, "Step size"). "paper/…" are the values of the authors' code
-#: for one backbone, step size included; the layer is the one the table of architectures names.
+#: size is the model's (docs/concepts.md, "Step size"). "paper/…" are the values of the authors'
+#: code for one backbone, step size included; the layer is what the table of architectures names.
 PRESETS: dict[str, BalancEditConfig] = {
     "recommended": BalancEditConfig(),
     "paper": _PAPER,
