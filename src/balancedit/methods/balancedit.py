@@ -55,9 +55,9 @@ class BalancEditConfig:
     steps: int = 50  # Adam steps an edit (authors' code)
     lr: float | None = None  # Adam step size; None: what the model's table says
     eps: float = 1e-4  # Adam's ε (authors' code)
-    transformation: Literal["full", "low_rank"] = "full"  # the layer's weight (paper), or factors
+    transformation: Literal["full", "low_rank"] = "low_rank"  # the weight (paper), or two factors
     rank: int = 16  # low rank: directions kept of the edit that an overlapping one builds on
-    stop: float | None = None  # loss, nats per answer token, that ends training early; None: never
+    stop: float | None = 0.01  # loss, nats per answer token, that ends training early; None: never
     training: Literal["fast", "reference"] = "fast"  # answer positions alone, or the plain loop
 
     def __post_init__(self) -> None:
@@ -82,11 +82,13 @@ class BalancEditConfig:
         check_adam(self.steps, self.lr, self.eps)
 
 
-_PAPER = BalancEditConfig(key="mean", alpha=0.2, degenerate="keep")
+_PAPER = BalancEditConfig(
+    key="mean", alpha=0.2, degenerate="keep", transformation="full", stop=None
+)
 
-#: Named settings. "paper" keeps the paper's key, distance, α and steps; the step size is the
-#: model's (docs/concepts.md, "Step size"). "paper/…" are the values of the authors' code for one
-#: backbone, step size included; the layer is the one the table of architectures names for it.
+#: Named settings. "paper" keeps the paper's key, distance, α, steps and full weights; the step
+#: size is the model's (docs/concepts.md, "Step size"). "paper/…" are the values of the authors'
+#: code for one backbone, step size included; the layer is the one the table of architectures names.
 PRESETS: dict[str, BalancEditConfig] = {
     "recommended": BalancEditConfig(),
     "paper": _PAPER,
