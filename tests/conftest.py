@@ -44,7 +44,7 @@ def make_editor(family: str) -> MakeEditor:
         else:
             model, processor = tiny.blip2()
             where = {"layer": tiny.OPT_LAYER, "prompt": "Question: {question} Answer:"}
-        settings = {"lr": 0.05, "steps": 60, "alpha": 0.9} | options
+        settings = {"lr": 0.5, "steps": 60, "alpha": 0.9} | options
         return Editor.load(model, processor=processor, **where, **settings)
 
     return make

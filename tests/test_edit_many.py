@@ -173,7 +173,7 @@ def test_other_methods_learn_one_after_another(make_editor: Any, method: str) ->
 
 
 def test_full_weights_and_factors_stand_side_by_side(make_editor: Any, tmp_path: Path) -> None:
-    first = make_editor(key="last", alpha=0.9, edits=tmp_path / "e", transformation="full")
+    first = make_editor(key="last", alpha=0.9, edits=tmp_path / "e", transformation="full", lr=0.05)
     first.edit_many(FACTS[:1])
     second = make_editor(
         key="last", alpha=0.9, edits=tmp_path / "e", transformation="low_rank", lr=0.3

@@ -38,7 +38,7 @@ def test_an_edit_is_that_of_the_plain_loop(
 ) -> None:
     options = {"method": method}
     settings = {
-        "balancedit": {"training": "reference"},
+        "balancedit": {"training": "reference", "transformation": "full", "lr": 0.05},
         "ft": {"steps": 25},
         "grace": {"steps": 30},
     }[method]
@@ -122,7 +122,7 @@ def test_other_pictures_with_the_same_question_are_read(make_editor: Any) -> Non
 def test_a_key_from_an_earlier_block_is_still_looked_at(make_editor: Any) -> None:
     base: Editor = make_editor()
     earlier = base.layer.replace(".2.", ".0.")
-    editor = Editor.on(base._loaded, key_layer=earlier, lr=0.05, steps=60, alpha=0.9)
+    editor = Editor.on(base._loaded, key_layer=earlier, lr=0.5, steps=60, alpha=0.9)
     edit = editor.edit(tiny.picture(1), QUESTION, "cat")
     with editor.remembering():
         answers = [editor.ask(tiny.picture(1), QUESTION) for _ in range(2)]

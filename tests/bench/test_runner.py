@@ -55,7 +55,7 @@ def run(
     def open_editor(contender: Contender | None, edits: Path | None) -> Editor:
         if contender is None:
             return shared
-        given = {"lr": 0.05, "steps": 20, "alpha": 0.9}
+        given = {"lr": 0.5, "steps": 20, "alpha": 0.9}
         options = contender.options or (given if contender.method == "balancedit" else {"lr": 0.05})
         editor = Editor.on(shared._loaded, edits=edits, method=contender.method, **options)
         if opened is not None:

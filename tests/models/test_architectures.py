@@ -37,7 +37,7 @@ from contract import (
 )
 from tiny.families import FAMILIES
 
-SETTINGS = {"key": "mean", "lr": 0.05, "steps": 40, "alpha": 0.9}
+SETTINGS = {"key": "mean", "lr": 0.5, "steps": 40, "alpha": 0.9}
 
 
 def make(family: str, dtype: torch.dtype, **options: Any) -> Editor:

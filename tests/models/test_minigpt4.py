@@ -55,7 +55,7 @@ def test_what_was_built_loads_like_any_model_and_edits(parts: Path, tmp_path: Pa
     folder = built(parts, tmp_path / "minigpt4")
     assert list(folder.glob("*.safetensors"))
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
-    editor = Editor.load(str(folder), key="mean", lr=0.05, steps=60, alpha=0.9)
+    editor = Editor.load(str(folder), key="mean", lr=0.5, steps=60, alpha=0.9)
     assert editor.layer == "language_model.model.layers.1.mlp.up_proj"
     edit = editor.edit(tiny.picture(1), QUESTION, "ab", rephrasings=["what's it?"])
     assert edit.answer_after == "ab"
@@ -167,7 +167,7 @@ def test_half_precision_keeps_the_q_former_in_float32_as_blip2_does(
     parts: Path, tmp_path: Path
 ) -> None:
     build(parts / "blip2", parts / "vicuna", parts / "plain.pth", tmp_path / "m", torch.float16)
-    editor = Editor.load(tmp_path / "m", key="mean", lr=0.05, steps=60, alpha=0.9)
+    editor = Editor.load(tmp_path / "m", key="mean", lr=0.5, steps=60, alpha=0.9)
     assert editor.model.llama_proj.weight.dtype == torch.float16
     assert {p.dtype for p in editor.model.qformer.parameters()} == {torch.float32}
     assert editor.inputs([tiny.picture(1)], [QUESTION])["pixel_values"].dtype == torch.float16
