@@ -57,16 +57,14 @@ def prepared(loaded: LoadedModel, method: Method, number: int, fact: Fact) -> Pr
 def with_untouched(
     loaded: LoadedModel, method: Method, facts: Sequence[PreparedFact]
 ) -> list[PreparedFact]:
-    """The facts with what the untouched model says to their questions and rephrasings, asked
-    together. Called while attached."""
-    asked = [
-        (fact.request.image, question)
-        for fact in facts
-        for question in (fact.request.question, *fact.request.positives)
-    ]
-    said = iter(untouched(loaded, method, asked))
+    """The facts with what the untouched model says to their questions and rephrasings. The questions
+    are asked first, in the batches that the answers before and after the edits are asked in, so
+    that these prompts are read once. Called while attached."""
+    own = untouched(loaded, method, [(f.request.image, f.request.question) for f in facts])
+    reworded = [(f.request.image, positive) for f in facts for positive in f.request.positives]
+    others = iter(untouched(loaded, method, reworded))
     made = []
-    for fact in facts:
-        own = tuple(islice(said, 1 + len(fact.request.positives)))
-        made.append(replace(fact, request=replace(fact.request, untouched=own)))
+    for fact, answer in zip(facts, own, strict=True):
+        said = (answer, *islice(others, len(fact.request.positives)))
+        made.append(replace(fact, request=replace(fact.request, untouched=said)))
     return made
