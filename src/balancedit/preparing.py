@@ -57,7 +57,7 @@ def prepared(loaded: LoadedModel, method: Method, number: int, fact: Fact) -> Pr
 def with_untouched(
     loaded: LoadedModel, method: Method, facts: Sequence[PreparedFact]
 ) -> list[PreparedFact]:
-    """The facts with what the untouched model says to their questions and rephrasings. The questions
+    """The facts with what the untouched model says to questions and rephrasings. The questions
     are asked first, in the batches that the answers before and after the edits are asked in, so
     that these prompts are read once. Called while attached."""
     own = untouched(loaded, method, [(f.request.image, f.request.question) for f in facts])
