@@ -8,7 +8,8 @@ and beside them one batched prefill of the same prompts, which no edit can do wi
 
 Rephrasings are given. One edit: each way learns the same fact (key, radius and transformation) in
 turn, after a warm-up, with every picture forgotten before; `Editor.edit` is all of an edit, with
-the model's answers before and after it and the store. The reference reads the three prompts one by
+the model's answers before and after it and the store, under either scope: the answer-aware one asks
+the untouched model two more questions. The reference reads the three prompts one by
 one and runs all of the model at each of its steps, vision tower included, as the authors do. Many
 edits: `Editor.edit_many` of distinct facts into a store in memory, beside the prefill of all their
 prompts in batches. Models of random weights are built by `full_size.py`; their answers rarely end,
@@ -142,6 +143,7 @@ def run(
     loaded = built(model, device, dtype)
     given = facts(model, max(n, many))
     full, thin = {"transformation": "full"}, {"transformation": "low_rank", "stop": stop}
+    scopes = ("paper", "answer-aware")
     settings = {
         "full, all steps": full | {"stop": None},
         "full, early stop": full | {"stop": stop},
@@ -166,9 +168,9 @@ def run(
 
         return timed
 
-    def edits(facts: Sequence[Fact]) -> Callable[[], float]:
+    def edits(facts: Sequence[Fact], scope: str) -> Callable[[], float]:
         def timed() -> float:
-            editor = Editor.on(loaded, **thin)
+            editor = Editor.on(loaded, scope=scope, **thin)
             return seconds(loaded, lambda: editor.edit_many(facts))
 
         return timed
@@ -181,13 +183,18 @@ def run(
             name: lambda i, m=m: attached(m, lambda: learn(m, requests[i]))()  # type: ignore[misc]
             for name, m in methods.items()
         },
-        "Editor.edit, low rank": lambda i: edits(given[i : i + 1])(),
+        **{
+            f"Editor.edit, {scope} scope": lambda i, s=scope: edits(  # type: ignore[misc]
+                given[i : i + 1], s
+            )()
+            for scope in scopes
+        },
     }
     if slow:
         one["reference loop"] = lambda i: attached(first, lambda: reference(first, requests[i]))()
     together: dict[str, Callable[[], float]] = {
         "prefill of all prompts": attached(first, lambda: prefill(first, requests[:many])),
-        "edit_many, low rank": edits(given[:many]),
+        **{f"edit_many, {scope} scope": edits(given[:many], scope) for scope in scopes},
     }
     taken: dict[str, list[float]] = {name: [] for name in [*one, *together]}
     for measure in one.values():
@@ -223,8 +230,8 @@ def report(taken: dict[str, list[float]], slowest: str) -> None:
         )
     console = Console(width=140)
     console.print(table)
-    if "edit_many, low rank" in medians:
-        console.print(f"edit_many: {1 / medians['edit_many, low rank']:.1f} edits a second")
+    for name in [name for name in medians if name.startswith("edit_many")]:
+        console.print(f"{name}: {1 / medians[name]:.1f} edits a second")
     console.print(f"{torch.get_num_threads()} threads")
 
 
