@@ -51,6 +51,7 @@ def _print(edit: Edit, binding: Binding) -> None:
         *((f"  {source[edit.positives_source]}", text) for text in edit.positives),
         ("negative", f"{edit.negative} picture, distance {output.number(edit.d_negative)}"),
     ]
+    old = [("  fires", f"inside it, where the untouched model says '{edit.old_answer}'")]
     key = binding.details.get("key")
     rows: list[tuple[str, str]] = [
         ("edit", edit.id),
@@ -60,6 +61,7 @@ def _print(edit: Edit, binding: Binding) -> None:
         ("before", edit.answer_before),
         ("after", edit.answer_after or "–"),
         ("radius", output.number(edit.radius)),
+        *(old if edit.old_answer is not None else ()),
         *(measured if edit.positives else ()),
         ("overlaps", edit.overlaps or "–"),
         ("retires", ", ".join(edit.retires) or "–"),

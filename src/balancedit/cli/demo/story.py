@@ -68,6 +68,12 @@ class Story:
             f"lies {output.number(record.d_negative)} away and must be outside. Hence the radius: "
             f"{output.number(record.radius)}.",
         )
+        if record.old_answer is not None:
+            old = output.printable(record.old_answer)
+            self._say(
+                f"Inside it the edit fires where the untouched model would say “{old}”: other "
+                "questions about the same picture have other answers."
+            )
         for warning in record.warnings:
             self._say(f"Note: {warning}.", dim=True)
 
