@@ -151,6 +151,18 @@ def test_scores_average_by_what_is_measured() -> None:
     assert "Loc" not in scores(asked, hits, {"cat", "owl"})
 
 
+def test_probes_that_share_the_old_answer_count_apart() -> None:
+    asked = [
+        Probe("Acc", None, "q", "new"),
+        Probe("similar", None, "q", "old"),
+        Probe("similar", None, "q", "other"),
+        Probe("same-image", None, "r", "old"),
+    ]
+    before, after = ["old", "old", "other", "old"], ["new", "new", "other", "old"]
+    judged = PROTOCOLS["generate"].judged(asked, before, after)
+    assert scores(asked, judged) == {"Acc": 1, "Loc": 0.5, "same-answer": 0, "same-image": 1}
+
+
 def test_probes_come_in_the_order_of_their_measures() -> None:
     measures = [p.measures for p in probes(SAMPLES[0])]
     assert measures == ["Acc", "T-Gen", "I-Gen", "similar", "no-image"]

@@ -27,6 +27,7 @@ OPTION = "alpha"
 #: What each kind of locality asks about, in the order of the bars.
 KINDS = {
     "Loc": "similar thing (Loc)",
+    "same-answer": "similar thing, same old answer",
     "same-image": "same picture, other question",
     "unrelated": "unrelated",
     "no-image": "no picture",

@@ -22,6 +22,7 @@ from balancedit.editor import Editor
 
 REACH = ("Acc", "T-Gen", "I-Gen")
 PAPER_LOCALITY = "similar"  # the kind of locality probe that the paper's Loc counts
+SAME_ANSWER = "same-answer"  # of those, the ones that share the edit's old answer
 TOP = 10  # candidates a token that EasyEdit's image locality compares
 
 
@@ -78,11 +79,18 @@ class Generate:
     def judged(
         self, asked: Sequence[Probe], before: Sequence[str], after: Sequence[str]
     ) -> list[dict[str, float]]:
-        """Normalised exact match with the target; for locality, with the text before the edit."""
-        return [
-            {p.measures: float(exact_match(new, p.expected) if p.measures in REACH else new == old)}
-            for p, old, new in zip(asked, before, after, strict=True)
-        ]
+        """Normalised exact match with the target; for locality, with the text before the edit.
+        "same-answer" is the paper's kind of locality where the unedited model gives what it gives
+        to the edit's own question."""
+        judged = []
+        for probe, old, new in zip(asked, before, after, strict=True):
+            right = float(
+                exact_match(new, probe.expected) if probe.measures in REACH else new == old
+            )
+            judged.append({probe.measures: right})
+            if probe.measures == PAPER_LOCALITY and old == before[0]:
+                judged[-1][SAME_ANSWER] = right
+        return judged
 
 
 class TeacherForced:
