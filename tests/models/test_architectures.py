@@ -110,10 +110,20 @@ def test_rows_that_fire_nothing_keep_the_base_models_logits(edited: Edited) -> N
         assert torch.equal(changed[row], base[row]) == (decision.fired is None)
 
 
-def test_edits_are_float32_beside_the_models_weights(edited: Edited) -> None:
+def test_edits_are_factors_beside_the_models_weights(edited: Edited) -> None:
     layer = edited.editor._method._layer
-    assert {layer.tensor(e).dtype for e in edited.edits} == {torch.float32}
+    kinds = {(name, t.dtype) for e in edited.edits for name, t in layer.tensors(e).items()}
+    assert kinds == {("a", torch.float16), ("q", torch.float16)}
     assert layer.layer.weight.dtype == edited.dtype
+
+
+def test_a_full_weight_is_learned_in_float32(family: str, dtype: torch.dtype) -> None:
+    editor = make(family, dtype, transformation="full", stop=None, lr=0.05)
+    edit = editor.edit(A, QUESTION, "ab", rephrasings=REWORDED)
+    assert edit.answer_after == "ab"
+    weight = editor._method._layer.tensors(edit.id)["weight"]
+    assert weight.dtype == torch.float32
+    assert weight.shape == editor._method._layer.layer.weight.shape
 
 
 def test_save_then_load_gives_the_same_logits(edited: Edited, tmp_path: Path) -> None:
