@@ -35,7 +35,7 @@ from contract import (
 )
 from tiny.families import FAMILIES
 
-SETTINGS = {"key": "mean", "lr": 0.05, "steps": 40, "alpha": 0.9}
+SETTINGS = {"key": "mean", "lr": 0.5, "steps": 40, "alpha": 0.9}
 TAKE_SEVERAL = sorted(name for name, known in ARCHITECTURES.items() if known.most_images is None)
 TAKE_ONE = sorted(ARCHITECTURES.keys() - set(TAKE_SEVERAL))
 HALF = pytest.param(torch.bfloat16, marks=pytest.mark.slow, id="bfloat16")
