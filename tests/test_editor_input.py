@@ -86,7 +86,7 @@ def test_an_answer_the_model_gives_already_is_a_warning(make_editor: Any) -> Non
     editor = make_editor()
     first = editor.edit(PICTURE, "what?", "ab", rephrasings=["what is it?"])
     again = editor.edit(PICTURE, "what?", "ab", rephrasings=["what is it?"])
-    assert first.warnings == ()
+    assert not any("already" in warning for warning in first.warnings)
     assert any("already answered 'ab'" in w for w in again.warnings)
     assert again.retires == (), "the same answer is no conflict"
     assert len(editor.list()) == 2

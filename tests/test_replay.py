@@ -91,7 +91,7 @@ def test_the_loop_runs_what_comes_before_once(make_editor: Any) -> None:
 def test_questions_asked_again_are_answered_the_same_and_read_once(
     make_editor: Any, beams: int
 ) -> None:
-    editor: Editor = make_editor()
+    editor: Editor = make_editor(scope="paper")  # the other reads prompts once by itself
     pictures = [tiny.picture(i) for i in (1, 2, 3)]
     edit = editor.edit(tiny.picture(1), QUESTION, "cat")
     want = editor.ask(pictures, QUESTION, num_beams=beams)

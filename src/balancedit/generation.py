@@ -60,7 +60,7 @@ def _answer_batch(
 ) -> list[GeneratedAnswer]:
     """One batch; where undecided rows turn out to fire an edit, it is generated again, from the
     edited layer's block on where the model allows that."""
-    with remembering(loaded, method) if method.asks_untouched else nullcontext():
+    with remembering(loaded, method) if method.holds_claims else nullcontext():
         with method.left_open():
             answers = _generate_batch(loaded, method, rows, max_new_tokens, num_beams)
         undecided = [i for i, a in enumerate(answers) if a.decision.claims]

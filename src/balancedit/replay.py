@@ -71,6 +71,8 @@ class Prefix:
         try:
             with self._recorded(first):
                 full = run()
+            if not first.complete:
+                return False
             with self._played(first):
                 again = run()
         except (RuntimeError, ValueError, TypeError, LookupError, AttributeError):
@@ -116,6 +118,8 @@ class Prefix:
         first = _Pass()
         with self._recorded(first):
             yield
+        if not first.complete:
+            return
         self._prompts[prompt] = first
         while sum(p.size for p in self._prompts.values()) > self._limit:
             self._prompts.popitem(last=False)
@@ -127,13 +131,14 @@ class Prefix:
         """Inside the context the first pass is written down."""
 
         def record(module: nn.Module, args: Any, output: Any) -> None:
-            if not into.complete:
+            if not into.complete and not into.unfit:
                 into.outputs.setdefault(module, []).append(_copied(output))
 
         def reach(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if not into.complete:
-                into.cached = _cached(args, kwargs, len(self._below))
-                into.complete = True
+            if not into.complete and not into.unfit:
+                found = _cached(args, kwargs, len(self._below))
+                into.unfit = found is None
+                into.complete, into.cached = not into.unfit, found or []
 
         assert self._block is not None
         with ExitStack() as undo:
@@ -202,6 +207,7 @@ class _Pass:
     outputs: dict[nn.Module, list[Any]] = field(default_factory=dict)
     cached: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
     complete: bool = False
+    unfit: bool = False  # its cache is not one that simply grows
 
     @property
     def size(self) -> int:
@@ -223,16 +229,16 @@ def _cache(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Cache | None:
 
 def _cached(
     args: tuple[Any, ...], kwargs: dict[str, Any], blocks: int
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Keys and values that the first blocks put into the cache a block is called with. Raises
-    `TypeError` where that is not one that simply grows."""
+) -> list[tuple[torch.Tensor, torch.Tensor]] | None:
+    """Keys and values that the first blocks put into the cache a block is called with; None where
+    that is not one that simply grows."""
     cache = _cache(args, kwargs)
     if cache is None:
         return []
     found: list[tuple[torch.Tensor, torch.Tensor]] = []
     for layer in cache.layers[:blocks]:
         if type(layer) is not DynamicLayer or layer.keys is None or layer.values is None:
-            raise TypeError(f"the cache holds a {type(layer).__name__}")
+            return None
         found.append((layer.keys, layer.values))
     return found
 

@@ -91,7 +91,7 @@ class Route:
         return cls(tuple(rows), {k: tuple(v) for k, v in groups.items()})
 
 
-@dataclass
+@dataclass(eq=False)
 class RouteTrace:
     """Decisions and keys of the prompts seen while tracing, in order."""
 

@@ -153,6 +153,11 @@ class BalancEdit(RoutedMethod):
         """Whether its scope depends on what the untouched model says."""
         return self.config.scope == "answer-aware"
 
+    @property
+    def holds_claims(self) -> bool:
+        """Whether an entry fires only where the untouched model gives its old answer."""
+        return self._claiming > 0
+
     def binding(self) -> dict[str, str]:
         """What a store of these edits is bound to beside the model."""
         bound = {

@@ -91,6 +91,10 @@ class Method(Protocol):
     def asks_untouched(self) -> bool:
         """Whether a request must say what the untouched model answers to it."""
 
+    @property
+    def holds_claims(self) -> bool:
+        """Whether a prompt's decision may wait for what the untouched model says."""
+
     def binding(self) -> dict[str, str]:
         """What a store of these edits is bound to beside the model: layer, key …"""
 

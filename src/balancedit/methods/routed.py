@@ -109,6 +109,11 @@ class RoutedMethod:
         """Whether a request must say what the untouched model answers; no, unless a method does."""
         return False
 
+    @property
+    def holds_claims(self) -> bool:
+        """Whether decisions may wait for the untouched model's answer; no, unless a method's do."""
+        return False
+
     def left_open(self) -> AbstractContextManager[None]:
         """Inside the context undecided prompts go through the untouched layer."""
         return self._router.left_open()
