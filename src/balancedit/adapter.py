@@ -20,10 +20,11 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from balancedit.decisions import Route
 from balancedit.errors import RoutingError
 from balancedit.models.weights import float_bias, float_weight, running_device, weight_shape
 from balancedit.recent import RecentTensors, Tensors
-from balancedit.routing import Route, Router
+from balancedit.routing import Router
 
 LIMIT = 512 * 2**20  # bytes kept of tensors that are read when they are first wanted
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from balancedit.decisions import Decision
 from balancedit.errors import InputError, RoutingError
 from balancedit.images import solid
 from balancedit.methods.protocol import Method, Row
@@ -20,7 +21,6 @@ from balancedit.models.loading import LoadedModel
 from balancedit.pairing import batches
 from balancedit.pictures import Picture
 from balancedit.prompts import ANSWER_TOKENS
-from balancedit.routing import Decision
 
 _ASKED = 32  # prompts asked together of the untouched model
 

@@ -11,9 +11,9 @@ import torch
 
 from balancedit import Editor
 from balancedit.codebook import Match
+from balancedit.decisions import Claim, Decision
 from balancedit.errors import InputError
 from balancedit.methods.answer_aware import by_claims, old_answer
-from balancedit.routing import Claim, Decision
 from contract import (
     FAR,
     OTHER,

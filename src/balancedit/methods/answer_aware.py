@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from balancedit.codebook import Match
+from balancedit.decisions import Claim, Decision
 from balancedit.methods.routed import by_radius
-from balancedit.routing import Claim, Decision
 from balancedit.text import same_text
 
 

@@ -20,6 +20,7 @@ import torch
 
 from balancedit.answer_path import Recorded, Residual, finetune_together
 from balancedit.codebook import DISTANCES, Codebook, Match
+from balancedit.decisions import Decision
 from balancedit.errors import (
     DamagedEditError,
     EditFailedError,
@@ -36,7 +37,6 @@ from balancedit.methods.routed import RoutedMethod, by_radius, check_adam
 from balancedit.models.loading import LoadedModel
 from balancedit.models.weights import weight_shape
 from balancedit.pictures import Picture
-from balancedit.routing import Decision
 from balancedit.scope import Radius, influence_radius
 from balancedit.store.protocol import HeldEdits
 from balancedit.text import same_text

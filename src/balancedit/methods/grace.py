@@ -24,6 +24,7 @@ from torch import nn
 
 from balancedit.adapter import Replacement, Tensors, check_shapes
 from balancedit.codebook import Codebook, Match, euclidean
+from balancedit.decisions import Decision
 from balancedit.errors import InputError, nearest_names
 from balancedit.keys import last_key, last_position
 from balancedit.methods.presets import alike
@@ -32,7 +33,6 @@ from balancedit.methods.routed import RoutedMethod, by_radius, check_adam
 from balancedit.models.loading import LoadedModel
 from balancedit.models.weights import weight_shape
 from balancedit.pictures import Picture
-from balancedit.routing import Decision
 from balancedit.training import Schedule, Start
 from balancedit.types import Edit
 

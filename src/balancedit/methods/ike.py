@@ -22,6 +22,7 @@ import torch
 
 from balancedit.cache import cache_dir
 from balancedit.codebook import Codebook, Match, euclidean
+from balancedit.decisions import Decision, OpenTraces, RouteTrace
 from balancedit.errors import InputError, nearest_names
 from balancedit.keys import mean_key
 from balancedit.methods.demonstrations import MIXES, Demonstrations, fact
@@ -30,7 +31,6 @@ from balancedit.methods.protocol import EditRequest, LearnedEdit, Row
 from balancedit.methods.routed import RoutedMethod
 from balancedit.models.loading import LoadedModel
 from balancedit.pictures import Picture
-from balancedit.routing import Decision, OpenTraces, RouteTrace
 from balancedit.types import Edit
 
 _RESERVE = 64  # tokens kept free for a longer question and the answer

@@ -15,9 +15,9 @@ from typing import Protocol
 import torch
 
 from balancedit.codebook import Match
+from balancedit.decisions import Decision, RouteTrace
 from balancedit.errors import EditFailedError
 from balancedit.pictures import Picture
-from balancedit.routing import Decision, RouteTrace
 from balancedit.store.protocol import HeldEdits
 from balancedit.types import Edit
 

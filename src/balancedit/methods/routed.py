@@ -13,13 +13,14 @@ import torch
 from balancedit.adapter import EditedLayer, Transformation
 from balancedit.answer_path import Recorded
 from balancedit.codebook import Match
+from balancedit.decisions import Decision, RouteTrace
 from balancedit.errors import EditFailedError, InputError
 from balancedit.keys import Pool
 from balancedit.methods.protocol import EditRequest, LearnedEdit, Row
 from balancedit.models.layers import ancestors, resolve_layer
 from balancedit.models.loading import LoadedModel
 from balancedit.pictures import Picture
-from balancedit.routing import Decision, Router, RouteTrace
+from balancedit.routing import Router
 from balancedit.store.protocol import HeldEdits
 from balancedit.training import (
     Schedule,

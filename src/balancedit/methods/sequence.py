@@ -21,12 +21,12 @@ import torch
 from PIL import Image
 
 from balancedit.codebook import Match
+from balancedit.decisions import Decision
 from balancedit.keys import last_key
 from balancedit.methods.protocol import EditRequest, LearnedEdit
 from balancedit.methods.routed import RoutedMethod
 from balancedit.models.loading import LoadedModel
 from balancedit.pictures import Picture, Pictures, each
-from balancedit.routing import Decision
 from balancedit.types import Edit
 
 Settings = Mapping[str, torch.Tensor]  # what a method's edit was made with, by name
