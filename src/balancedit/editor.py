@@ -292,6 +292,7 @@ class Editor:
         *,
         rephrasings: Sequence[str] = (),
         negative: Shown | None = None,
+        new: bool = False,
     ) -> Edit:
         """Teach the model one new answer; in force, and stored, when this returns.
 
@@ -299,9 +300,11 @@ class Editor:
         rephrasings: other wordings of the question to measure the radius with; without them the
         model makes its own. negative: "black", "white", "grey", "noise", or what the edit must not
         reach, with as many pictures. Both matter only to a method that measures a radius with them.
-        Raises `InputError`, `ImageError`, `EditFailedError` or `StoreError`; then nothing was kept.
+        new: the model knows nothing of the fact, so that what it says now is a guess: the edit then
+        fires anywhere inside its radius, whatever the untouched model would say there. Raises
+        `InputError`, `ImageError`, `EditFailedError` or `StoreError`; then nothing was kept.
         """
-        fact = Fact(image, question, answer, rephrasings, negative)
+        fact = Fact(image, question, answer, rephrasings, negative, new)
         (made,) = self.edit_many([fact])
         if isinstance(made, FailedEdit):
             raise made.error

@@ -19,11 +19,13 @@ from balancedit.types import Fact, FailedEdit, PositiveSource
 
 @dataclass(frozen=True)
 class PreparedFact:
-    """A fact to learn. number: its place among those given; negative: name of the negative picture;
+    """A fact to learn. number: its place among those given; new: the model knows nothing of it;
+    negative: name of the negative picture;
     seconds: how long preparing it took, most of it the model's own rephrasing where none is given.
     """
 
     number: int
+    new: bool
     request: EditRequest
     positives_source: PositiveSource
     negative: str
@@ -47,6 +49,7 @@ def prepared(loaded: LoadedModel, method: Method, number: int, fact: Fact) -> Pr
     positives, source = positive_samples(loaded, method, question, fact.rephrasings)
     return PreparedFact(
         number,
+        fact.new,
         EditRequest(picture, question, answer, positives, anchor),
         source,
         anchor_name,
@@ -57,14 +60,17 @@ def prepared(loaded: LoadedModel, method: Method, number: int, fact: Fact) -> Pr
 def with_untouched(
     loaded: LoadedModel, method: Method, facts: Sequence[PreparedFact]
 ) -> list[PreparedFact]:
-    """The facts with what the untouched model says to questions and rephrasings. The questions
-    are asked first, in the batches that the answers before and after the edits are asked in, so
-    that these prompts are read once. Called while attached."""
-    own = untouched(loaded, method, [(f.request.image, f.request.question) for f in facts])
-    reworded = [(f.request.image, positive) for f in facts for positive in f.request.positives]
+    """The facts, but for new ones, with what the untouched model says to questions and rephrasings.
+    The questions are asked first, in the batches that the answers before and after the edits are
+    asked in, so that these prompts are read once. Called while attached."""
+    known = [fact.request for fact in facts if not fact.new]
+    own = iter(untouched(loaded, method, [(r.image, r.question) for r in known]))
+    reworded = [(r.image, positive) for r in known for positive in r.positives]
     others = iter(untouched(loaded, method, reworded))
     made = []
-    for fact, answer in zip(facts, own, strict=True):
-        said = (answer, *islice(others, len(fact.request.positives)))
-        made.append(replace(fact, request=replace(fact.request, untouched=said)))
+    for fact in facts:
+        if not fact.new:
+            said = (next(own), *islice(others, len(fact.request.positives)))
+            fact = replace(fact, request=replace(fact.request, untouched=said))
+        made.append(fact)
     return made

@@ -86,13 +86,15 @@ class Edit:
 @dataclass(frozen=True)
 class Fact:
     """One fact to teach, as `Editor.edit` takes it: an image, a question, the new answer, and what
-    the edit's scope is measured with (other wordings of the question, a negative picture)."""
+    the edit's scope is made with (other wordings of the question, a negative picture, whether the
+    fact is new to the model, so that what it says now does not matter)."""
 
     image: Shown
     question: str
     answer: str
     rephrasings: Sequence[str] = ()
     negative: Shown | None = None
+    new: bool = False
 
 
 @dataclass(frozen=True)

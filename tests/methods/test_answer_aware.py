@@ -130,6 +130,13 @@ def test_a_fact_the_model_is_unsure_of_keeps_its_radius(make_editor: Any, family
     assert editor.ask(A, REWORDED[0]).fired == edit.id
 
 
+def test_a_new_fact_goes_by_its_radius(sure: Any) -> None:
+    editor = sure(**WIDE)
+    edit = editor.edit(A, QUESTION, "ab", rephrasings=REWORDED, new=True)
+    assert (edit.old_answer, edit.warnings) == (None, ())
+    assert editor.ask(A, "who?").fired == edit.id
+
+
 def test_the_old_answer_is_the_untouched_models(sure: Any) -> None:
     """Not what an edit in force says: the same fact again follows the conflict rule."""
     editor = sure(scope="answer-aware")

@@ -51,6 +51,14 @@ def edit(
             show_default="black",
         ),
     ] = None,
+    new: Annotated[
+        bool,
+        typer.Option(
+            "--new",
+            help="The model knows nothing of this: what it says now is a guess, and does not "
+            "narrow where the edit fires.",
+        ),
+    ] = False,
     edits: EditsOption = DEFAULT_EDITS,
 ) -> dict[str, Any] | None:
     """Teach the model a new answer to a question about a picture."""
@@ -68,7 +76,9 @@ def edit(
 
     editor = session.load_editor(options, edits, debug=out.debug)
     with output.working(f"learning to answer '{answer}' …"):
-        record = editor.edit(picture, question, answer, rephrasings=rephrasings, negative=anchor)
+        record = editor.edit(
+            picture, question, answer, rephrasings=rephrasings, negative=anchor, new=new
+        )
     if out.json:
         return record.to_dict()
     _print(record, edits)

@@ -21,7 +21,7 @@ from balancedit.cli.options import (
 if TYPE_CHECKING:
     from balancedit.types import Edit, Fact, FailedEdit
 
-_FIELDS = ("image", "question", "answer", "rephrasings", "negative")
+_FIELDS = ("image", "question", "answer", "rephrasings", "negative", "new")
 
 
 @with_options
@@ -30,8 +30,8 @@ def edit_many(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="JSON Lines, a fact a line: image, question, answer and, if wanted, rephrasings "
-            "and negative. Pictures are named relative to the file.",
+            help="JSON Lines, a fact a line: image, question, answer and, if wanted, rephrasings, "
+            "negative and new. Pictures are named relative to the file.",
         ),
     ],
     options: ModelOptions,
@@ -120,12 +120,21 @@ def _fact(text: str, where: str, folder: Path) -> Fact:
     negative = fields.get("negative")
     if negative is not None and not isinstance(negative, str):
         raise InputError(f"{where} has a 'negative' that is no text; name a picture")
+    new = fields.get("new", False)
+    if not isinstance(new, bool):
+        raise InputError(f"{where} has a 'new' that is neither true nor false")
 
     def picture(name: str) -> Path:
         path = session.picture_path(name)
         return path if name.startswith(session.DEMO) else folder / path
 
-    fact = Fact(picture(fields["image"]), fields["question"], fields["answer"], tuple(rephrasings))
+    fact = Fact(
+        picture(fields["image"]),
+        fields["question"],
+        fields["answer"],
+        tuple(rephrasings),
+        new=new,
+    )
     if negative is None:
         return fact
     return replace(fact, negative=negative if negative in ANCHORS else picture(negative))
