@@ -6,8 +6,8 @@ Letters: B = rows of a batch, T = tokens of its longest prompt.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from balancedit.images import solid
 from balancedit.methods.protocol import Method, Row
 from balancedit.models.loading import LoadedModel
 from balancedit.pairing import batches
-from balancedit.pictures import Picture
+from balancedit.pictures import Picture, each
 from balancedit.prompts import ANSWER_TOKENS
 
 _ASKED = 32  # prompts asked together of the untouched model
@@ -107,10 +107,13 @@ def _generate_batch(
     model: Any = loaded.model
     with method.tracing() as trace:
         asked = method.worded(rows)
-        inputs = loaded.prompter.inputs([i for i, _ in asked], [q for _, q in asked])
+        remembered = loaded.prefix.is_remembering and method.reads_once
+        name = (num_beams, _digest(asked)) if remembered else None
+        known = loaded.prefix.inputs(name) if remembered else None
+        inputs = known or loaded.prompter.inputs([i for i, _ in asked], [q for _, q in asked])
         prompt = inputs["input_ids"]
         _check_fits(loaded, prompt.shape[1], max_new_tokens)
-        with _remembered(loaded, method, inputs, num_beams):
+        with loaded.prefix.asked(name, inputs) if remembered else nullcontext():
             out = model.generate(
                 **loaded.to_device(inputs),
                 do_sample=False,
@@ -164,17 +167,15 @@ def remembering(loaded: LoadedModel, method: Method) -> Iterator[None]:
         yield
 
 
-def _remembered(
-    loaded: LoadedModel, method: Method, inputs: Mapping[str, torch.Tensor], num_beams: int
-) -> AbstractContextManager[None]:
-    """Around a `generate` of these inputs, whatever may be remembered of them."""
-    if not loaded.prefix.is_remembering or not method.reads_once:
-        return nullcontext()
+def _digest(rows: Sequence[Row]) -> bytes:
+    """A name for a batch of prompts: their questions and the pixels they show."""
     digest = hashlib.sha1(usedforsecurity=False)
-    for name, value in sorted(inputs.items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.contiguous().view(torch.uint8).numpy().data)
-    return loaded.prefix.asked((num_beams, digest.digest()))
+    for picture, question in rows:
+        digest.update(f"{len(question)} {question}".encode())
+        for image in each(picture):
+            digest.update(f"{image.mode} {image.size}".encode())
+            digest.update(image.tobytes())
+    return digest.digest()
 
 
 def check_learnable(loaded: LoadedModel, image: Picture, question: str, answer: str) -> None:

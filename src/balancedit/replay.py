@@ -14,7 +14,7 @@ whatever else runs before the layer's own block is found by watching the first p
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -104,10 +104,16 @@ class Prefix:
         """Whether a `remembering` context is open."""
         return self._prompts is not None
 
+    def inputs(self, prompt: Hashable) -> Mapping[str, torch.Tensor] | None:
+        """What the model was called with for a batch of prompts that is remembered."""
+        known = self._prompts.get(prompt) if self._prompts is not None else None
+        return known.inputs if known is not None else None
+
     @contextmanager
-    def asked(self, prompt: Hashable) -> Iterator[None]:
+    def asked(self, prompt: Hashable, inputs: Mapping[str, torch.Tensor]) -> Iterator[None]:
         """Around the generation of one batch of prompts, while `remembering`; `prompt` names the
-        batch, whatever its answers. For models that it `fits`."""
+        batch, whatever its answers; inputs: what the model is called with. For models that it
+        `fits`."""
         assert self._prompts is not None
         known = self._prompts.get(prompt)
         if known is not None:
@@ -115,7 +121,7 @@ class Prefix:
             with self._played(known):
                 yield
             return
-        first = _Pass()
+        first = _Pass(inputs=inputs)
         with self._recorded(first):
             yield
         if not first.complete:
@@ -201,10 +207,12 @@ class _Pass:
     """What one pass brought to the edited layer's block.
 
     outputs: of the modules watched, in the order of their calls. cached: keys and values (rows,
-    heads, tokens, width) of every block below; empty for a pass without a cache.
+    heads, tokens, width) of every block below; empty for a pass without a cache. inputs: what the
+    model was called with.
     """
 
     outputs: dict[nn.Module, list[Any]] = field(default_factory=dict)
+    inputs: Mapping[str, torch.Tensor] = field(default_factory=dict)
     cached: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
     complete: bool = False
     unfit: bool = False  # its cache is not one that simply grows
@@ -212,7 +220,11 @@ class _Pass:
     @property
     def size(self) -> int:
         """Bytes held."""
-        tensors = [*tree_leaves(list(self.outputs.values())), *tree_leaves(self.cached)]
+        tensors = [
+            *tree_leaves(list(self.outputs.values())),
+            *tree_leaves(self.cached),
+            *self.inputs.values(),
+        ]
         return sum(t.nbytes for t in tensors if isinstance(t, torch.Tensor))
 
 
