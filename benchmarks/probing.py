@@ -2,7 +2,7 @@
 
     python benchmarks/probing.py
 
-The unedited model and four methods that each hold the edit are asked the same probes of the first
+The unedited model and three methods that each hold the edit are asked the same probes of the first
 edits of okedit-pocket, both ways in turn, after a warm-up: as the runner asks them (in batches,
 each picture encoded once, prompts read once for all methods), and one at a time with nothing kept
 from one question to the next. Only asking is timed, not learning. The table gives medians over
@@ -26,7 +26,7 @@ from balancedit.bench.protocols import PROTOCOLS, Probe, probes
 from balancedit.data import pocket
 from balancedit.models.loading import load_model
 
-METHODS = ("ft", "mend", "grace", "balancedit")
+METHODS = ("ft", "grace", "balancedit")
 Ask = Callable[[], list[str]]
 
 
