@@ -61,12 +61,11 @@ def _answer_batch(
     """One batch; where undecided rows turn out to fire an edit, it is generated again, from the
     edited layer's block on where the model allows that."""
     with remembering(loaded, method) if method.holds_claims else nullcontext():
-        with method.left_open():
-            answers = _generate_batch(loaded, method, rows, max_new_tokens, num_beams)
+        answers = _open_pass(loaded, method, rows, max_new_tokens, num_beams)
         undecided = [i for i, a in enumerate(answers) if a.decision.claims]
         if not undecided:
             return answers
-        if num_beams == 1 and max_new_tokens >= ANSWER_TOKENS:  # just what `untouched` would say
+        if num_beams == 1 and max_new_tokens >= ANSWER_TOKENS:
             said = [answers[i].text for i in undecided]
         else:
             said = untouched(loaded, method, [rows[i] for i in undecided])
@@ -85,6 +84,30 @@ def _answer_batch(
             for i, answer in zip(again, made, strict=True):
                 answers[i] = answer
         return answers
+
+
+def _open_pass(
+    loaded: LoadedModel,
+    method: Method,
+    rows: Sequence[Row],
+    max_new_tokens: int,
+    num_beams: int,
+) -> list[GeneratedAnswer]:
+    """One batch, undecided rows through the untouched layer. Where it is remembered what the
+    untouched model said to it, only the decisions are made anew."""
+    with method.left_open():
+        if method.holds_claims and _is_plain(max_new_tokens, num_beams):
+            said = loaded.prefix.untouched((num_beams, _digest(rows)))
+            if said is not None:
+                first = _generate_batch(loaded, method, rows, 1, num_beams)
+                if all(a.decision.claims or not a.decision.fired for a in first):
+                    return [replace(a, text=t) for a, t in zip(first, said, strict=True)]
+        return _generate_batch(loaded, method, rows, max_new_tokens, num_beams)
+
+
+def _is_plain(max_new_tokens: int, num_beams: int) -> bool:
+    """Whether an answer is generated as `untouched` generates."""
+    return num_beams == 1 and max_new_tokens == ANSWER_TOKENS
 
 
 def untouched(loaded: LoadedModel, method: Method, rows: Sequence[Row]) -> list[str]:
@@ -126,6 +149,9 @@ def _generate_batch(
         _check_beams(trace.stacked_keys().unflatten(0, (-1, per_row)), loaded.dtype)
     decisions = trace.rows[::per_row] or [Decision()] * len(rows)
     texts = loaded.prompter.answers(out, prompt)
+    untouched_all = all(d.claims or not d.fired for d in decisions)
+    if remembered and untouched_all and _is_plain(max_new_tokens, num_beams):
+        loaded.prefix.note(name, texts)
     return [GeneratedAnswer(t, d) for t, d in zip(texts, decisions, strict=True)]
 
 

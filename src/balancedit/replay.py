@@ -109,6 +109,16 @@ class Prefix:
         known = self._prompts.get(prompt) if self._prompts is not None else None
         return known.inputs if known is not None else None
 
+    def untouched(self, prompt: Hashable) -> list[str] | None:
+        """What the untouched model said to a batch that is remembered, if `note` was told."""
+        known = self._prompts.get(prompt) if self._prompts is not None else None
+        return known.said if known is not None else None
+
+    def note(self, prompt: Hashable, said: list[str]) -> None:
+        """Remember what the untouched model said to a batch of prompts."""
+        if self._prompts is not None and prompt in self._prompts:
+            self._prompts[prompt].said = said
+
     @contextmanager
     def asked(self, prompt: Hashable, inputs: Mapping[str, torch.Tensor]) -> Iterator[None]:
         """Around the generation of one batch of prompts, while `remembering`; `prompt` names the
@@ -214,6 +224,7 @@ class _Pass:
     outputs: dict[nn.Module, list[Any]] = field(default_factory=dict)
     inputs: Mapping[str, torch.Tensor] = field(default_factory=dict)
     cached: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
+    said: list[str] | None = None  # the untouched model's greedy answers
     complete: bool = False
     unfit: bool = False  # its cache is not one that simply grows
 

@@ -238,3 +238,17 @@ def test_an_edit_keeps_its_scope_whatever_the_editors(sure: Any, tmp_path: Path)
     asked = ([A, A, A], [QUESTION, "who?", OTHER])
     fired = [[x.fired for x in e.ask(*asked)] for e in (editor, other)]
     assert fired == [[edit.id, None, None]] * 2
+
+
+def test_what_the_untouched_model_said_is_not_generated_again(sure: Any) -> None:
+    editor = sure(scope="answer-aware")
+    editor.edit(A, QUESTION, "ab", rephrasings=REWORDED)
+    steps: list[int] = []
+    layer = editor.model.get_submodule(editor.layer)
+    handle = layer.register_forward_pre_hook(lambda *_: steps.append(1))
+    with editor.remembering():
+        first = editor.ask([A, FAR], [QUESTION, OTHER])
+        n = len(steps)
+        assert editor.ask([A, FAR], [QUESTION, OTHER]) == first
+        assert len(steps) - n == n - 31, "one step for the decisions, not 32"
+    handle.remove()
