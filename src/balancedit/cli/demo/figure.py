@@ -74,6 +74,10 @@ class _Page:
         self.page.text(x, y, text, fontsize=size, **style)
 
     def _title(self, edit: Edit) -> None:
+        where = "answers what lies within its radius"
+        if edit.old_answer is not None:
+            old = _short(edit.old_answer)
+            where = f"answers within its radius, where the untouched model would say “{old}”"
         self.text(
             _LEFT,
             42,
@@ -85,7 +89,7 @@ class _Page:
         self.text(
             _LEFT,
             92,
-            "The edit answers what lies within its radius; the untouched model answers the rest.",
+            f"The edit {where}; the untouched model answers the rest.",
             _NORMAL,
             color=_MUTED,
         )
