@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -33,6 +33,21 @@ class GeneratedAnswer:
     decision: Decision
 
 
+class _Decoding(NamedTuple):
+    """How answers are decoded."""
+
+    max_new_tokens: int
+    num_beams: int
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is how the untouched model is asked."""
+        return self == _PLAIN
+
+
+_PLAIN = _Decoding(ANSWER_TOKENS, 1)
+
+
 @torch.no_grad()
 def generate_answers(
     loaded: LoadedModel,
@@ -44,28 +59,25 @@ def generate_answers(
     batch_size: int,
 ) -> list[GeneratedAnswer]:
     """Answer rows of (image or None, question), in batches of at most `batch_size`, in order."""
+    how = _Decoding(max_new_tokens, num_beams)
     answers: dict[int, GeneratedAnswer] = {}
     for batch in batches([image for image, _ in rows], batch_size):
-        made = _answer_batch(loaded, method, [rows[i] for i in batch], max_new_tokens, num_beams)
+        made = _answer_batch(loaded, method, [rows[i] for i in batch], how)
         answers.update(zip(batch, made, strict=True))
     return [answers[i] for i in range(len(rows))]
 
 
 def _answer_batch(
-    loaded: LoadedModel,
-    method: Method,
-    rows: Sequence[Row],
-    max_new_tokens: int,
-    num_beams: int,
+    loaded: LoadedModel, method: Method, rows: Sequence[Row], how: _Decoding
 ) -> list[GeneratedAnswer]:
     """One batch; where undecided rows turn out to fire an edit, it is generated again, from the
     edited layer's block on where the model allows that."""
     with remembering(loaded, method) if method.holds_claims else nullcontext():
-        answers = _open_pass(loaded, method, rows, max_new_tokens, num_beams)
+        answers = _open_pass(loaded, method, rows, how)
         undecided = [i for i, a in enumerate(answers) if a.decision.claims]
         if not undecided:
             return answers
-        if num_beams == 1 and max_new_tokens >= ANSWER_TOKENS:
+        if how.is_plain:
             said = [answers[i].text for i in undecided]
         else:
             said = untouched(loaded, method, [rows[i] for i in undecided])
@@ -78,70 +90,52 @@ def _answer_batch(
             again = list(range(len(rows)))  # the very batch that is remembered
         if again:
             with method.decided([decisions[i] for i in again]):
-                made = _generate_batch(
-                    loaded, method, [rows[i] for i in again], max_new_tokens, num_beams
-                )
+                made = _generate_batch(loaded, method, [rows[i] for i in again], how)
             for i, answer in zip(again, made, strict=True):
                 answers[i] = answer
         return answers
 
 
 def _open_pass(
-    loaded: LoadedModel,
-    method: Method,
-    rows: Sequence[Row],
-    max_new_tokens: int,
-    num_beams: int,
+    loaded: LoadedModel, method: Method, rows: Sequence[Row], how: _Decoding
 ) -> list[GeneratedAnswer]:
     """One batch, undecided rows through the untouched layer. Where it is remembered what the
     untouched model said to it, only the decisions are made anew."""
     with method.left_open():
-        if method.holds_claims and _is_plain(max_new_tokens, num_beams):
-            said = loaded.prefix.untouched((num_beams, _digest(rows)))
+        if method.holds_claims and loaded.prefix.is_remembering and how.is_plain:
+            said = loaded.prefix.untouched((how.num_beams, _digest(rows)))
             if said is not None:
-                first = _generate_batch(loaded, method, rows, 1, num_beams)
+                first = _generate_batch(loaded, method, rows, how._replace(max_new_tokens=1))
                 if all(a.decision.claims or not a.decision.fired for a in first):
                     return [replace(a, text=t) for a, t in zip(first, said, strict=True)]
-        return _generate_batch(loaded, method, rows, max_new_tokens, num_beams)
-
-
-def _is_plain(max_new_tokens: int, num_beams: int) -> bool:
-    """Whether an answer is generated as `untouched` generates."""
-    return num_beams == 1 and max_new_tokens == ANSWER_TOKENS
+        return _generate_batch(loaded, method, rows, how)
 
 
 def untouched(loaded: LoadedModel, method: Method, rows: Sequence[Row]) -> list[str]:
     """What the untouched model says to rows of (image or None, question), greedily; called while
     attached."""
     with method.bypass():
-        answers = generate_answers(
-            loaded, method, rows, max_new_tokens=ANSWER_TOKENS, num_beams=1, batch_size=_ASKED
-        )
+        answers = generate_answers(loaded, method, rows, **_PLAIN._asdict(), batch_size=_ASKED)
     return [answer.text for answer in answers]
 
 
 def _generate_batch(
-    loaded: LoadedModel,
-    method: Method,
-    rows: Sequence[Row],
-    max_new_tokens: int,
-    num_beams: int,
+    loaded: LoadedModel, method: Method, rows: Sequence[Row], how: _Decoding
 ) -> list[GeneratedAnswer]:
     model: Any = loaded.model
     with method.tracing() as trace:
         asked = method.worded(rows)
         remembered = loaded.prefix.is_remembering and method.reads_once
-        name = (num_beams, _digest(asked)) if remembered else None
+        name = (how.num_beams, _digest(asked)) if remembered else None
         known = loaded.prefix.inputs(name) if remembered else None
         inputs = known or loaded.prompter.inputs([i for i, _ in asked], [q for _, q in asked])
         prompt = inputs["input_ids"]
-        _check_fits(loaded, prompt.shape[1], max_new_tokens)
+        _check_fits(loaded, prompt.shape[1], how.max_new_tokens)
         with loaded.prefix.asked(name, inputs) if remembered else nullcontext():
             out = model.generate(
                 **loaded.to_device(inputs),
                 do_sample=False,
-                num_beams=num_beams,
-                max_new_tokens=max_new_tokens,
+                **how._asdict(),
                 pad_token_id=_pad(loaded),
             )
     per_row = max(1, len(trace.rows) // len(rows))  # a beam search routes every beam
@@ -150,7 +144,7 @@ def _generate_batch(
     decisions = trace.rows[::per_row] or [Decision()] * len(rows)
     texts = loaded.prompter.answers(out, prompt)
     untouched_all = all(d.claims or not d.fired for d in decisions)
-    if remembered and untouched_all and _is_plain(max_new_tokens, num_beams):
+    if remembered and untouched_all and how.is_plain:
         loaded.prefix.note(name, texts)
     return [GeneratedAnswer(t, d) for t, d in zip(texts, decisions, strict=True)]
 
