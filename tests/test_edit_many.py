@@ -146,6 +146,18 @@ def test_stopped_in_the_middle_the_store_holds_the_first(make_editor: Any, tmp_p
     assert editor.ask(B, QUESTION).fired is None
 
 
+def test_a_negative_that_facts_share_is_read_once(make_editor: Any) -> None:
+    editor = make_editor(key="last", alpha=1.0)
+    read: list[int] = []
+    real = editor._method._read
+    editor._method._read = lambda prompts: read.append(len(prompts)) or real(prompts)
+    edits = editor.edit_many([FACTS[0], FACTS[1], FACTS[3]])
+    assert read == [3 + 3 + 2], "two questions over the black picture"
+    apart = make_editor(key="last", alpha=1.0)
+    far = [apart.edit_many([fact])[0].d_negative for fact in (FACTS[0], FACTS[1], FACTS[3])]
+    assert [e.d_negative for e in edits] == pytest.approx(far, rel=1e-3)
+
+
 def test_a_picture_that_facts_share_is_encoded_once(make_editor: Any) -> None:
     editor: Editor = make_editor(key="last", alpha=1.0)
     (encoder,) = editor._loaded.pictures._encoders

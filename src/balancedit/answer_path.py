@@ -129,9 +129,12 @@ class AnswerPath:
         return bool(missed < _SAME)
 
     @contextmanager
-    def recorded(self, answers: Sequence[Sequence[int]]) -> Iterator[Recorded]:
+    def recorded(
+        self, answers: Sequence[Sequence[int]], width: int | None = None
+    ) -> Iterator[Recorded]:
         """Around one pass of the model over B prompts with their answers behind them, as
-        `training.with_answers` makes them; rows with an empty answer leave nothing."""
+        `training.with_answers` makes them; rows with an empty answer leave nothing. width: tokens
+        put behind every prompt, where that is more than the longest of these answers has."""
         seen = _Seen()
         found = Recorded()
         with ExitStack() as undo:
@@ -144,10 +147,10 @@ class AnswerPath:
                     undo.callback(child.register_forward_hook(seen.at_child).remove)
             yield found
         self._before = [module for module, _ in seen.made]
-        longest = max(map(len, answers))
+        width = max(map(len, answers)) if width is None else width
         for i, answer in enumerate(answers):
             if answer:
-                cut = _Cut(len(answers), i, longest, len(answer))
+                cut = _Cut(len(answers), i, width, len(answer))
                 found.x.append(cut(seen.x))
                 found.y.append(cut(seen.y))
                 if seen.given is not None:
@@ -263,11 +266,11 @@ class _Seen:
 
 class _Cut(NamedTuple):
     """Takes the answer of one row out of values that belong to all tokens of all rows; the answers
-    stand at the end, filled up to the longest."""
+    stand at the end, filled up to `width`."""
 
     rows: int
     row: int
-    longest: int
+    width: int
     length: int
 
     def __call__(self, values: torch.Tensor) -> torch.Tensor:
@@ -275,7 +278,7 @@ class _Cut(NamedTuple):
         some models write into what they passed on."""
         rows = self._rows(values)
         found = rows[self.row if len(rows) > 1 else 0]
-        first = len(found) - self.longest - 1
+        first = len(found) - self.width - 1
         return found[first : first + self.length].detach().clone()
 
     def all(self, values: Any) -> Any:

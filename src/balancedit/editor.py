@@ -52,7 +52,8 @@ from balancedit.types import (
     Neighbour,
 )
 
-_PREPARED = 128  # facts whose pictures are held decoded at once
+_TOGETHER = 32  # facts prepared, asked about and, where that is possible, learned together
+_FEW = 4  # a batch is asked again as a whole for the sake of one row in so many
 
 
 class Editor:
@@ -336,7 +337,7 @@ class Editor:
 
         numbered = enumerate(facts)
         with self._working():
-            while some := builtins.list(islice(numbered, _PREPARED)):
+            while some := builtins.list(islice(numbered, _TOGETHER)):
                 with remembering(self._loaded, self._method):
                     self._teach(some, settled)
         return [made[number] for number in sorted(made)]
@@ -355,19 +356,19 @@ class Editor:
                 settled(number, FailedEdit(number, str(fact.question), error))
         if self._method.asks_untouched:
             ready = with_untouched(self._loaded, self._method, ready)
+        ask = partial(self._some_of, ready)
         left = iter(ready)
         started = time.perf_counter()
         for outcomes in self._method.learn_many([fact.request for fact in ready]):
             batch = builtins.list(zip(islice(left, len(outcomes)), outcomes, strict=True))
             good = [(f, o) for f, o in batch if not isinstance(o, EditFailedError)]
-            queries = [(fact.request.image, fact.request.question) for fact, _ in good]
-            before = self._generate(queries)
+            before = ask([fact for fact, _ in good])
             share = (time.perf_counter() - started) / len(batch)
             records = [
-                record_of(self._method.name, fact, learned, answer.text, share)
-                for (fact, learned), answer in zip(good, before, strict=True)
+                record_of(self._method.name, fact, learned, said, share)
+                for (fact, learned), said in zip(good, before, strict=True)
             ]
-            kept = self._kept(good, records)
+            kept = self._kept(good, records, ask)
             for one, outcome in batch:
                 settled(
                     one.number,
@@ -375,21 +376,35 @@ class Editor:
                 )
             started = time.perf_counter()
 
+    def _some_of(
+        self, asked: Sequence[PreparedFact], wanted: Sequence[PreparedFact]
+    ) -> builtins.list[str]:
+        """What the model says now about some of the facts that were asked about together: asked
+        again as they were, their prompts need not be read again."""
+        if not self._loaded.prefix.is_remembering or len(wanted) * _FEW < len(asked):
+            return [answer.text for answer in self._generate([fact.query for fact in wanted])]
+        answers = self._generate([fact.query for fact in asked])
+        said = {fact.number: a.text for fact, a in zip(asked, answers, strict=True)}
+        return [said[fact.number] for fact in wanted]
+
     def _kept(
-        self, learned: Sequence[tuple[PreparedFact, LearnedEdit]], records: Sequence[Edit]
+        self,
+        learned: Sequence[tuple[PreparedFact, LearnedEdit]],
+        records: Sequence[Edit],
+        ask: Callable[[Sequence[PreparedFact]], Sequence[str]],
     ) -> Iterator[Edit]:
-        """Put a batch in force, see what it answers, and store its edits one by one, in order."""
+        """Put a batch in force, see what it answers, and store its edits one by one, in order.
+        ask: what the model says about facts."""
         try:
             for (_, new), record in zip(learned, records, strict=True):
                 for retired in new.retires:
                     self._method.remove(retired)
                 self._method.add(record, new.key, new.tensors)
             self._method.settle()
-            queries = [(fact.request.image, fact.request.question) for fact, _ in learned]
-            after = self._generate(queries)
-            for (fact, new), record, answer in zip(learned, records, after, strict=True):
+            after = ask([fact for fact, _ in learned])
+            for (fact, new), record, said in zip(learned, records, after, strict=True):
                 picture = small_copy(fact.request.image)
-                done = with_outcome(record, answer.text)
+                done = with_outcome(record, said)
                 yield self._store.commit(done, new.key, dict(new.tensors), picture)
         except BaseException:
             self._sync()  # the store is the truth: what it did not take is not held

@@ -9,18 +9,21 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from balancedit.decisions import Decision
 from balancedit.errors import InputError, RoutingError
 from balancedit.images import solid
-from balancedit.methods.protocol import Method, Row
 from balancedit.models.loading import LoadedModel
 from balancedit.pairing import batches
 from balancedit.pictures import Picture, each
 from balancedit.prompts import ANSWER_TOKENS
+from balancedit.replay import Noted
+
+if TYPE_CHECKING:
+    from balancedit.methods.protocol import Method, Row
 
 _ASKED = 32  # prompts asked together of the untouched model
 
@@ -100,14 +103,15 @@ def _open_pass(
     loaded: LoadedModel, method: Method, rows: Sequence[Row], how: _Decoding
 ) -> list[GeneratedAnswer]:
     """One batch, undecided rows through the untouched layer. Where it is remembered what the
-    untouched model said to it, only the decisions are made anew."""
+    untouched model said to it, the model runs only if an edit fires."""
+    known = None
+    if loaded.prefix.is_remembering and how.is_plain:
+        known = loaded.prefix.noted((how.num_beams, _digest(rows)))
+    if known is not None and (method.holds_claims or not method.active()):
+        decisions = method.decisions(known.keys)
+        if all(d.claims or not d.fired for d in decisions):
+            return [GeneratedAnswer(t, d) for t, d in zip(known.said, decisions, strict=True)]
     with method.left_open():
-        if method.holds_claims and loaded.prefix.is_remembering and how.is_plain:
-            said = loaded.prefix.untouched((how.num_beams, _digest(rows)))
-            if said is not None:
-                first = _generate_batch(loaded, method, rows, how._replace(max_new_tokens=1))
-                if all(a.decision.claims or not a.decision.fired for a in first):
-                    return [replace(a, text=t) for a, t in zip(first, said, strict=True)]
         return _generate_batch(loaded, method, rows, how)
 
 
@@ -144,8 +148,8 @@ def _generate_batch(
     decisions = trace.rows[::per_row] or [Decision()] * len(rows)
     texts = loaded.prompter.answers(out, prompt)
     untouched_all = all(d.claims or not d.fired for d in decisions)
-    if remembered and untouched_all and how.is_plain:
-        loaded.prefix.note(name, texts)
+    if remembered and untouched_all and how.is_plain and trace.keys:
+        loaded.prefix.note(name, Noted(texts, trace.stacked_keys()))
     return [GeneratedAnswer(t, d) for t, d in zip(texts, decisions, strict=True)]
 
 
@@ -204,7 +208,7 @@ def check_learnable(loaded: LoadedModel, image: Picture, question: str, answer: 
     if limit is None:
         return
     prompt = loaded.prompter.inputs([image], [question])["input_ids"].shape[1]
-    n = len(loaded.prompter.answer_ids(answer, loaded.eos))
+    n = max(ANSWER_TOKENS, len(loaded.prompter.answer_ids(answer, loaded.eos)))
     if prompt + n > limit:
         raise InputError(
             f"question and answer take {prompt + n} tokens; '{loaded.name}' holds {limit}"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 
 from balancedit.errors import BalanceditError, InputError
 from balancedit.generation import check_learnable, untouched
 from balancedit.methods import EditRequest, Method
+from balancedit.methods.protocol import Row
 from balancedit.models.loading import LoadedModel
 from balancedit.pictures import open_pictures
 from balancedit.samples import negative_sample, positive_samples
@@ -30,6 +30,11 @@ class PreparedFact:
     positives_source: PositiveSource
     negative: str
     seconds: float
+
+    @property
+    def query(self) -> Row:
+        """What the fact is about: its picture and question."""
+        return self.request.image, self.request.question
 
     def failed(self, error: BalanceditError) -> FailedEdit:
         """What is said of it where it could not be learned."""
@@ -60,17 +65,12 @@ def prepared(loaded: LoadedModel, method: Method, number: int, fact: Fact) -> Pr
 def with_untouched(
     loaded: LoadedModel, method: Method, facts: Sequence[PreparedFact]
 ) -> list[PreparedFact]:
-    """The facts, but for new ones, with what the untouched model says to questions and rephrasings.
-    The questions are asked first, in the batches that the answers before and after the edits are
-    asked in, so that these prompts are read once. Called while attached."""
-    known = [fact.request for fact in facts if not fact.new]
-    own = iter(untouched(loaded, method, [(r.image, r.question) for r in known]))
-    reworded = [(r.image, positive) for r in known for positive in r.positives]
-    others = iter(untouched(loaded, method, reworded))
-    made = []
-    for fact in facts:
-        if not fact.new:
-            said = (next(own), *islice(others, len(fact.request.positives)))
-            fact = replace(fact, request=replace(fact.request, untouched=said))
-        made.append(fact)
-    return made
+    """The facts, but for new ones, with what the untouched model says to their questions. Called
+    while attached."""
+    if all(fact.new for fact in facts):
+        return list(facts)
+    said = untouched(loaded, method, [fact.query for fact in facts])  # of all, as they are asked
+    return [
+        fact if fact.new else replace(fact, request=replace(fact.request, untouched=text))
+        for fact, text in zip(facts, said, strict=True)
+    ]

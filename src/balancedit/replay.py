@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -29,6 +29,14 @@ from balancedit.models.layers import enclosing_stack
 from balancedit.models.support import is_compiled
 
 LIMIT = 512 * 2**20  # bytes of prompts remembered a model
+
+
+class Noted(NamedTuple):
+    """What is known of a batch of prompts. said: the untouched model's greedy answers; keys: (B, D)
+    the prompts'."""
+
+    said: list[str]
+    keys: torch.Tensor
 
 
 class Prefix:
@@ -109,15 +117,15 @@ class Prefix:
         known = self._prompts.get(prompt) if self._prompts is not None else None
         return known.inputs if known is not None else None
 
-    def untouched(self, prompt: Hashable) -> list[str] | None:
-        """What the untouched model said to a batch that is remembered, if `note` was told."""
+    def noted(self, prompt: Hashable) -> Noted | None:
+        """What `note` was told about a batch that is remembered."""
         known = self._prompts.get(prompt) if self._prompts is not None else None
-        return known.said if known is not None else None
+        return known.noted if known is not None else None
 
-    def note(self, prompt: Hashable, said: list[str]) -> None:
-        """Remember what the untouched model said to a batch of prompts."""
+    def note(self, prompt: Hashable, noted: Noted) -> None:
+        """Remember more about a batch of prompts."""
         if self._prompts is not None and prompt in self._prompts:
-            self._prompts[prompt].said = said
+            self._prompts[prompt].noted = noted
 
     @contextmanager
     def asked(self, prompt: Hashable, inputs: Mapping[str, torch.Tensor]) -> Iterator[None]:
@@ -196,7 +204,9 @@ class Prefix:
                 cache = _cache(args, kwargs)
                 if cache is not None:
                     cache.update(*known.cached[index], index)
-                return _copied(known.outputs[self._below[-1]][0])
+                output = known.outputs[self._below[-1]][0]
+                # What the blocks before the last one say is never looked at.
+                return _copied(output) if index == len(self._below) - 1 else _blank(output)
 
             return run
 
@@ -224,7 +234,7 @@ class _Pass:
     outputs: dict[nn.Module, list[Any]] = field(default_factory=dict)
     inputs: Mapping[str, torch.Tensor] = field(default_factory=dict)
     cached: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
-    said: list[str] | None = None  # the untouched model's greedy answers
+    noted: Noted | None = None
     complete: bool = False
     unfit: bool = False  # its cache is not one that simply grows
 
@@ -243,6 +253,13 @@ def _copied(output: Any) -> Any:
     """The same structure with tensors of their own: some models write into a module's output."""
     return tree_map(
         lambda leaf: leaf.detach().clone() if isinstance(leaf, torch.Tensor) else leaf, output
+    )
+
+
+def _blank(output: Any) -> Any:
+    """The same structure with tensors of the same shapes and no content."""
+    return tree_map(
+        lambda leaf: torch.empty_like(leaf) if isinstance(leaf, torch.Tensor) else leaf, output
     )
 
 

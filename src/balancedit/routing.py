@@ -403,20 +403,19 @@ class Router:
         if call is None or call.prompt is None or call.route is not None:
             return
         rows: Sequence[Decision] = (Decision(),) * len(call.prompt)
-        deciding = self.decide is not None and not self._paused
-        if deciding or self._traces:
+        if (self.decide is not None and not self._paused) or self._traces:
             keys = self._keys(args[0], call.prompt)
-            if deciding:
-                rows = self._rows(keys)
+            rows = self.decisions(keys)
             self._traces.record(rows, keys)
         call.route = Route.of(rows)
         if self._session is not None:
             self._session.route = call.route
 
-    def _rows(self, keys: torch.Tensor) -> Sequence[Decision]:
-        """A decision for each of (B, D) keys."""
+    def decisions(self, keys: torch.Tensor) -> Sequence[Decision]:
+        """What is decided on prompts with these (B, D) keys just now."""
+        if self.decide is None or self._paused:
+            return (Decision(),) * len(keys)
         if self._decided is None:
-            assert self.decide is not None
             return self.decide(keys)
         beams = len(keys) // len(self._decided)
         return [row for row in self._decided for _ in range(beams)]

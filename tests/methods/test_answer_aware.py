@@ -13,7 +13,9 @@ from balancedit import Editor
 from balancedit.codebook import Match
 from balancedit.decisions import Claim, Decision
 from balancedit.errors import InputError
+from balancedit.methods import balancedit
 from balancedit.methods.answer_aware import by_claims, old_answer
+from balancedit.methods.routed import Prompt
 from contract import (
     FAR,
     OTHER,
@@ -126,8 +128,55 @@ def test_a_fact_the_model_is_unsure_of_keeps_its_radius(make_editor: Any, family
     editor = make_editor(**WIDE)
     edit = editor.edit(A, QUESTION, "ab", rephrasings=REWORDED)
     assert edit.old_answer is None
-    assert any("radius alone decides" in w for w in edit.warnings)
+    (warning,) = [w for w in edit.warnings if "radius alone decides" in w]
+    assert f"'{said(editor, A, QUESTION)}', and '{said(editor, A, REWORDED[0])}'" in warning
     assert editor.ask(A, REWORDED[0]).fired == edit.id
+
+
+def test_only_rewordings_answered_otherwise_are_asked(
+    make_editor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+    real = balancedit.untouched
+    monkeypatch.setattr(
+        balancedit, "untouched", lambda *a: asked.append([q for _, q in a[2]]) or real(*a)
+    )
+    editor = make_editor(**WIDE)
+    editor.edit(A, QUESTION, "ab", rephrasings=REWORDED[:1])
+    assert asked == [[REWORDED[0]]], "the answers of random weights do not end"
+    asked.clear()
+    monkeypatch.setattr(editor._method, "_read", answered_alike(editor._method._read))
+    assert editor.edit(B, QUESTION, "ab", rephrasings=REWORDED[:1]).old_answer == said(
+        editor, B, QUESTION
+    )
+    assert asked == [[]]
+
+
+def answered_alike(read: Any) -> Any:
+    """Readings in which the model gives everything that is expected of it."""
+    return lambda prompts: read(prompts)._replace(gives=[bool(p.expected) for p in prompts])
+
+
+def test_what_the_model_says_of_itself_is_seen_in_passing(make: Any) -> None:
+    editor = make()
+    inputs = inputs_of(editor, [A], [QUESTION])
+    with torch.no_grad():
+        out = editor.model.generate(**inputs, do_sample=False, max_new_tokens=3)
+    own = out[0, -3:].tolist()
+    other = [*own[:2], (own[2] + 1) % 50]
+    with editor:
+        read = editor._method._read(
+            [
+                Prompt(A, QUESTION, learned=[5, 6, 7, 8, 9]),
+                Prompt(A, QUESTION, expected=own),
+                Prompt(A, QUESTION, expected=other),
+                Prompt(A, QUESTION),
+            ]
+        )
+        alone = editor._method._read([Prompt(A, QUESTION, learned=[5, 6, 7, 8, 9])])
+    assert read.gives == [False, True, False, False]
+    assert len(read.states.x) == 1
+    torch.testing.assert_close(read.states.x[0], alone.states.x[0])
 
 
 def test_a_new_fact_goes_by_its_radius(sure: Any) -> None:
@@ -250,5 +299,5 @@ def test_what_the_untouched_model_said_is_not_generated_again(sure: Any) -> None
         first = editor.ask([A, FAR], [QUESTION, OTHER])
         n = len(steps)
         assert editor.ask([A, FAR], [QUESTION, OTHER]) == first
-        assert len(steps) - n == n - 31, "one step for the decisions, not 32"
+        assert len(steps) - n == n - 32, "only the edit that fires is generated again"
     handle.remove()

@@ -14,11 +14,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Literal
 
 import torch
 
-from balancedit.answer_path import Recorded, Residual, finetune_together
+from balancedit.answer_path import Residual, finetune_together
 from balancedit.codebook import DISTANCES, Codebook, Match
 from balancedit.decisions import Decision
 from balancedit.errors import (
@@ -28,15 +29,16 @@ from balancedit.errors import (
     InputError,
     nearest_names,
 )
+from balancedit.generation import untouched
 from balancedit.images import ANCHORS
 from balancedit.keys import KEY_TYPES, POOLS, kept_as
 from balancedit.low_rank import EitherForm, full_weight, is_full, kept, low_rank_start
 from balancedit.methods.answer_aware import by_claims, old_answer
 from balancedit.methods.protocol import EditRequest, LearnedEdit, Row
-from balancedit.methods.routed import RoutedMethod, by_radius, check_adam
+from balancedit.methods.routed import Prompt, RoutedMethod, by_radius, check_adam
 from balancedit.models.loading import LoadedModel
 from balancedit.models.weights import weight_shape
-from balancedit.pictures import Picture
+from balancedit.pictures import Picture, picture_hash
 from balancedit.scope import Radius, influence_radius
 from balancedit.store.protocol import HeldEdits
 from balancedit.text import same_text
@@ -46,7 +48,6 @@ from balancedit.types import Edit
 _TOGETHER = 32  # facts trained together at most
 _BYTES = 2**30  # of weights, gradients and logits in training
 _TOKENS = 6  # of an answer, as its memory is reckoned
-_ROWS = 32  # prompts in one pass
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,8 @@ PRESETS: dict[str, BalancEditConfig] = {
 
 @dataclass(frozen=True)
 class _Fact:
-    """One fact as the prefill found it: answer ids with the end token, key (D,), radius, input x
+    """One fact as the prefill found it: answer ids with the end token, key (D,), radius, what the
+    untouched model says to the question and its rephrasings (empty where it is not asked), input x
     (A, D) and output y (A, O) of the edited layer at the answer's positions, and the answer's state
     where the short way begins; None: it goes the long way."""
 
@@ -119,6 +121,7 @@ class _Fact:
     answer: Sequence[int]
     key: torch.Tensor
     radius: Radius
+    said: tuple[str, ...]
     x: torch.Tensor
     y: torch.Tensor
     residual: Residual | None
@@ -206,36 +209,63 @@ class BalancEdit(RoutedMethod):
     def _measured(self, requests: Sequence[EditRequest]) -> list[_Fact]:
         """Keys, radii and the answers' states of a batch of facts: all their prompts in as few
         passes as there are batches of `_ROWS`."""
-        answers: list[Sequence[int]] = [
-            self._loaded.prompter.answer_ids(r.target, self._loaded.eos) for r in requests
+        answers = [self._ids(r.target) for r in requests]
+        first: Row = (requests[0].image, requests[0].question)
+        short = self.config.training == "fast" and self._has_short_way(first, answers[0])
+        reworded = [
+            Prompt(r.image, positive, expected=self._ids(r.untouched) if r.untouched else ())
+            for r in requests
+            for positive in r.positives
         ]
-        rows: list[Row] = [(r.image, r.question) for r in requests]
-        short = self.config.training == "fast" and self._has_short_way(rows[0], answers[0])
-        rows += [(r.image, positive) for r in requests for positive in r.positives]
-        rows += [(r.negative, r.question) for r in requests]
-        behind = [*answers, *[()] * (len(rows) - len(answers))]
-        keys, found = [], Recorded()
-        for at in range(0, len(rows), _ROWS):
-            read, recorded = self._read(rows[at : at + _ROWS], behind[at : at + _ROWS])
-            keys.append(read)
-            found.extend(recorded)
-        own, positives, negatives = torch.cat(keys).split(
-            [len(requests), len(rows) - 2 * len(requests), len(requests)]
-        )
+        far = [(picture_hash(r.negative), r.question) for r in requests if r.negative is not None]
+        distinct = {
+            name: Prompt(r.negative, r.question) for name, r in zip(far, requests, strict=True)
+        }
+        prompts = [
+            *(Prompt(r.image, r.question, a) for r, a in zip(requests, answers, strict=True)),
+            *reworded,
+            *distinct.values(),
+        ]
+        keys, found, gives = self._read(prompts)
+        n, p = len(requests), len(reworded)
+        own, positives, negatives = keys.split([n, p, len(distinct)])
         own = kept_as(own, self.config.key_type)
         at_positives = positives.split([len(r.positives) for r in requests])
+        negatives = negatives[[list(distinct).index(name) for name in far]]
+        said = self._said(requests, reworded, gives[n : n + p])
         return [
             _Fact(
                 request,
                 answers[i],
                 own[i],
                 self._radius(own[i], at_positives[i], negatives[i]),
+                said[i],
                 found.x[i],
                 found.y[i],
                 found.residuals[i] if short else None,
             )
             for i, request in enumerate(requests)
         ]
+
+    def _ids(self, answer: str) -> list[int]:
+        return self._loaded.prompter.answer_ids(answer, self._loaded.eos)
+
+    def _said(
+        self, requests: Sequence[EditRequest], reworded: Sequence[Prompt], gives: Sequence[bool]
+    ) -> list[tuple[str, ...]]:
+        """What the untouched model says to every request's question and rephrasings; it is asked
+        only where it did not answer alike in passing (`gives`)."""
+        said = [r.untouched or "" for r in requests for _ in r.positives]
+        doubtful = [i for i, old in enumerate(said) if old and not gives[i]]
+        rows = [(reworded[i].image, reworded[i].question) for i in doubtful]
+        for i, text in zip(doubtful, untouched(self._loaded, self, rows), strict=True):
+            said[i] = text
+        others = iter(said)
+        made = []
+        for r in requests:
+            own = tuple(islice(others, len(r.positives)))
+            made.append((r.untouched, *own) if r.untouched is not None else ())
+        return made
 
     def _radius(self, key: torch.Tensor, positives: torch.Tensor, negative: torch.Tensor) -> Radius:
         """The radius around a key (D,), from positives (P, D) and a negative (D,)."""
@@ -275,8 +305,7 @@ class BalancEdit(RoutedMethod):
             if isinstance(trained, EditFailedError):
                 made.append(trained)
                 continue
-            said = fact.request.untouched
-            old, unsure = old_answer(said) if said else (None, ())
+            old, unsure = old_answer(fact.said) if fact.said else (None, ())
             made.append(
                 LearnedEdit(
                     key=fact.key.cpu(),

@@ -30,7 +30,7 @@ class EditRequest:
 
     `positives` are rephrasings of `question`, at least one, and `negative` is the picture of the
     negative sample; empty and None for a method that wants none. `untouched` is what the untouched
-    model says to the question and to each of the positives, empty for a method that does not ask.
+    model says to the question; None for a method that does not ask, and for a fact that is new.
     """
 
     image: Picture
@@ -38,7 +38,7 @@ class EditRequest:
     target: str
     positives: tuple[str, ...]
     negative: Picture | None
-    untouched: tuple[str, ...] = ()
+    untouched: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Method(Protocol):
 
     @property
     def asks_untouched(self) -> bool:
-        """Whether a request must say what the untouched model answers to it."""
+        """Whether a request must say what the untouched model answers to its question."""
 
     @property
     def holds_claims(self) -> bool:
@@ -146,6 +146,10 @@ class Method(Protocol):
 
     def bypass(self) -> AbstractContextManager[None]:
         """Inside the context the model answers as if no edit were held."""
+
+    def decisions(self, keys: torch.Tensor) -> Sequence[Decision]:
+        """What is decided just now on prompts with these keys, (B, D) as `tracing` showed them;
+        asked where `holds_claims`."""
 
     def left_open(self) -> AbstractContextManager[None]:
         """Inside the context prompts whose decision waits for what the untouched model says go

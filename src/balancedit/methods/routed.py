@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
 
 import torch
 
@@ -26,13 +27,36 @@ from balancedit.training import (
     Schedule,
     Start,
     Trained,
+    answer_logits,
     finetune,
     frozen,
     last_logits,
     with_answers,
 )
 
+_ROWS = 32  # prompts in one pass
+
 Decide = Callable[[torch.Tensor], Sequence[Decision]]
+
+
+class Prompt(NamedTuple):
+    """A prompt to be read. learned: token ids of an answer whose states at the edited layer are
+    wanted; expected: token ids of one that the model may give of itself. One of them at most."""
+
+    image: Picture | None
+    question: str
+    learned: Sequence[int] = ()
+    expected: Sequence[int] = ()
+
+
+class Reading(NamedTuple):
+    """What reading prompts brought. keys: (prompts, D) float32, which no answer reaches; states: of
+    the answers to be learned; gives: whether the model answers each prompt with what is expected of
+    it, token for token; False where nothing is."""
+
+    keys: torch.Tensor
+    states: Recorded
+    gives: list[bool]
 
 
 class RoutedMethod:
@@ -115,6 +139,10 @@ class RoutedMethod:
         """Whether decisions may wait for the untouched model's answer; no, unless a method's do."""
         return False
 
+    def decisions(self, keys: torch.Tensor) -> Sequence[Decision]:
+        """What is decided on prompts with these (B, D) keys."""
+        return self._router.decisions(keys)
+
     def left_open(self) -> AbstractContextManager[None]:
         """Inside the context undecided prompts go through the untouched layer."""
         return self._router.left_open()
@@ -138,24 +166,41 @@ class RoutedMethod:
             self._loaded.model(**inputs, **last_logits(self._loaded.model, 1), use_cache=False)
         return trace.stacked_keys()
 
+    def _read(self, prompts: Sequence[Prompt]) -> Reading:
+        """Read prompts, while attached, in as few passes as memory allows; nothing fires."""
+        parts = [self._pass(prompts[at : at + _ROWS]) for at in range(0, len(prompts), _ROWS)]
+        states = Recorded()
+        for part in parts:
+            states.extend(part.states)
+        gives = [given for part in parts for given in part.gives]
+        return Reading(torch.cat([part.keys for part in parts]), states, gives)
+
     @torch.no_grad()
-    def _read(
-        self, rows: Sequence[Row], answers: Sequence[Sequence[int]]
-    ) -> tuple[torch.Tensor, Recorded]:
+    def _pass(self, prompts: Sequence[Prompt]) -> Reading:
         """One batched forward pass over prompts with answers behind them, while attached; nothing
-        fires in it. Gives the prompts' keys (prompts, D) float32, which no answer reaches, and what
-        the answers that are not empty brought to the edited layer."""
+        fires in it."""
         model, prompter = self._loaded.model, self._loaded.prompter
-        prompts = prompter.inputs([image for image, _ in rows], [text for _, text in rows])
-        inputs = with_answers(model, self._loaded.to_device(prompts), answers)
+        asked = prompter.inputs([p.image for p in prompts], [p.question for p in prompts])
+        behind = [p.learned or p.expected for p in prompts]
+        inputs = with_answers(model, self._loaded.to_device(asked), behind)
+        gives = [False] * len(prompts)
         with (
             self.bypass(),
-            self.prompt_lengths(prompts["attention_mask"].sum(1)),
+            self.prompt_lengths(asked["attention_mask"].sum(1)),
             self.tracing() as trace,
-            self._loaded.answers.recorded(answers) as found,
+            self._loaded.answers.recorded(
+                [p.learned for p in prompts], max(map(len, behind))
+            ) as found,
         ):
-            model(**inputs, **last_logits(model, 1), use_cache=False)
-        return trace.stacked_keys(), found
+            if any(p.expected for p in prompts):
+                logits = answer_logits(model, inputs, behind)
+                gives = [
+                    bool(p.expected) and row.argmax(-1).tolist() == list(p.expected)
+                    for p, row in zip(prompts, logits, strict=True)
+                ]
+            else:
+                model(**inputs, **last_logits(model, 1), use_cache=False)
+        return Reading(trace.stacked_keys(), found, gives)
 
     def _has_short_way(self, row: Row, answer: Sequence[int]) -> bool:
         """Whether answers may go the short way (`answer_path.py`); found out once a model, with
