@@ -15,7 +15,7 @@ from PIL import Image
 
 from balancedit.bench.journal import Journal
 from balancedit.bench.plot_style import folded, marks, style
-from balancedit.bench.plots import FIGURES, FigureUnavailable, plot
+from balancedit.bench.plots import FIGURES, FigureUnavailable, Shown, plot
 from balancedit.bench.report import read
 from balancedit.errors import InputError, ResultsError
 
@@ -123,6 +123,17 @@ def test_a_line_for_each_method_against_the_edits_held(tmp_path: Path) -> None:
     assert any("2 held: n = 4 edits" in text for text in said)
 
 
+def test_methods_and_measures_may_be_chosen(tmp_path: Path) -> None:
+    directory = write(tmp_path / "r", ["ft", "grace"], held=(1, 2), kinds=("same-image",))
+    chosen = Shown(methods=("ft",), measures=("HM", "same-image", "Loc"))
+    plot(directory, tmp_path, ["held"], chosen)
+    assert ids(tmp_path / "held.svg", "line") == ["ft:HM", "ft:same-image", "ft:Loc"]
+    with pytest.raises(InputError, match="no method 'grase'; nearest: grace"):
+        plot(directory, tmp_path, ["held"], Shown(methods=("grase",)))
+    with pytest.raises(InputError, match="no measure 'portability'"):
+        plot(directory, tmp_path, ["held"], Shown(measures=("portability",)))
+
+
 def test_a_sweep_takes_the_option_from_names_and_from_recorded_settings(tmp_path: Path) -> None:
     names = ["balancedit:paper", "balancedit:paper+alpha=0.3", "balancedit:paper+alpha=0.05"]
     others = ["grace", "balancedit+alpha=0.3", "balancedit+key=last"]
@@ -136,7 +147,7 @@ def test_a_sweep_takes_the_option_from_names_and_from_recorded_settings(tmp_path
 def test_a_sweep_of_another_option_has_a_panel_for_each_method(tmp_path: Path) -> None:
     names = [f"{m}+steps={n}@layers.2" for m in ("ft", "grace") for n in (1, 10, 100)]
     directory = write(tmp_path / "r", names)
-    plot(directory, tmp_path, ["sweep"], option="steps")
+    plot(directory, tmp_path, ["sweep"], Shown(option="steps"))
     lines = ids(tmp_path / "sweep.svg", "line")
     assert len(lines) == 2 * 4
     assert "grace@layers.2:HM" in lines
@@ -197,7 +208,7 @@ def test_labels_of_eight_methods_do_not_overlap(tmp_path: Path) -> None:
     report = read(write(tmp_path, EIGHT, held=(1, 2, 3)))
     for draw in (FIGURES["methods"], FIGURES["held"]):
         with style():
-            figure = draw(report, "alpha")
+            figure = draw(report, Shown())
             canvas = FigureCanvasAgg(figure)
             canvas.draw()
             found = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text()]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 OPTION = "alpha"
+_MAIN = ("HM", *HARMONIC)
 #: What each kind of locality asks about, in the order of the bars.
 KINDS = {
     "Loc": "similar thing (Loc)",
@@ -35,7 +36,22 @@ KINDS = {
 }
 _INTERVALS = "means over edits with bootstrap 95 % intervals"
 _ALONE = "one edit held at a time"
-_MAIN = ("HM", *HARMONIC)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What of the results is drawn. option: the numeric option of the methods that "sweep" follows.
+    methods: only these; measures: the panels of "held" and the lines of "sweep"; empty: all, and
+    HM and its parts."""
+
+    option: str = OPTION
+    methods: tuple[str, ...] = ()
+    measures: tuple[str, ...] = ()
+
+    @property
+    def panels(self) -> tuple[str, ...]:
+        """The measures shown."""
+        return self.measures or _MAIN
 
 
 class FigureUnavailable(ResultsError):
@@ -51,25 +67,25 @@ class Written:
 
 
 def plot(
-    directory: Path, to: Path, figures: Sequence[str] | None = None, option: str = OPTION
+    directory: Path, to: Path, figures: Sequence[str] | None = None, shown: Shown | None = None
 ) -> Written:
     """Draw figures of a results directory into the directory `to`, as SVG and PNG.
 
-    figures: their names (`FIGURES`); None: all that the results allow. option: the numeric option
-    of the methods that the figure "sweep" follows. Raises `InputError` for an unknown name and
-    `ResultsError` where there are no results, where a figure asked for needs others, where they
-    allow none at all, and where `to` cannot be written.
+    figures: their names (`FIGURES`); None: all that the results allow. Raises `InputError` for an
+    unknown figure, method or measure and `ResultsError` where there are no results, where a figure
+    asked for needs others, where they allow none at all, and where `to` cannot be written.
     """
     for name in figures or ():
         if name not in FIGURES:
             raise InputError(f"there is no figure '{name}'{nearest_names(name, FIGURES)}")
-    report = read(directory)
+    shown = shown or Shown()
+    report = _only(read(directory), shown)
     left_out: dict[str, str] = {}
     with style():
         drawn: dict[str, Figure] = {}
         for name in FIGURES if figures is None else figures:
             try:
-                drawn[name] = FIGURES[name](report, option)
+                drawn[name] = FIGURES[name](report, shown)
             except FigureUnavailable as error:
                 if figures is not None:
                     raise FigureUnavailable(f"{error}; '{directory}' holds none") from error
@@ -85,7 +101,7 @@ def plot(
 # -- the figures ---------------------------------------------------------------------------------
 
 
-def methods(report: Report, option: str) -> Figure:
+def methods(report: Report, shown: Shown) -> Figure:
     """Acc, T-Gen, I-Gen, Loc and HM of each method, and of the unedited model, as bars."""
     lines = _alone(report)
     if not lines:
@@ -96,7 +112,7 @@ def methods(report: Report, option: str) -> Figure:
     return bars(base + lines, {name: name for name in MEASURES}, title, about)
 
 
-def kinds(report: Report, option: str) -> Figure:
+def kinds(report: Report, shown: Shown) -> Figure:
     """The share of answers kept, by kind of locality probe, of each method as bars."""
     lines = _alone(report)
     found = {m: name for m, name in KINDS.items() if any(m in line.figures for line in lines)}
@@ -109,8 +125,9 @@ def kinds(report: Report, option: str) -> Figure:
     return bars(lines, found, "Answers that stay as they were, by kind of question", about)
 
 
-def held(report: Report, option: str) -> Figure:
-    """HM and its parts against the number of edits held at once, a line a method."""
+def held(report: Report, shown: Shown) -> Figure:
+    """HM and its parts, or other measures, against the number of edits held at once, a line a
+    method."""
     lines = [line for line in report.lines if line.held]
     sizes = sorted({line.held for line in lines})
     if len(sizes) < 2:
@@ -120,8 +137,9 @@ def held(report: Report, option: str) -> Figure:
     names = list(dict.fromkeys(line.method for line in lines))
     scored = [f"{size} held: {_edits([x for x in lines if x.held == size])}" for size in sizes]
     about = [*_about(report), *scored, _INTERVALS]
-    figure, axes = panels(_MAIN, 4.2 + 0.1 * len(names), "Edits held together", about)
-    for ax, measure in zip(axes, _MAIN, strict=True):
+    height = 0.4 + 1.9 * math.ceil(len(shown.panels) / 2) + 0.1 * len(names)
+    figure, axes = panels(shown.panels, height, "Edits held together", about)
+    for ax, measure in zip(axes, shown.panels, strict=True):
         place = positions(ax, sizes, "log")
         for i, (name, mark) in enumerate(zip(names, marks(len(names)), strict=True)):
             own = [line for line in lines if line.method == name]
@@ -133,38 +151,39 @@ def held(report: Report, option: str) -> Figure:
     return figure
 
 
-def sweep(report: Report, option: str) -> Figure:
+def sweep(report: Report, shown: Shown) -> Figure:
     """T-Gen, I-Gen, Loc and HM against a numeric option, a panel for each method that was run with
     several values of it (paper, Fig. 5)."""
     series: dict[str, dict[float, Line]] = {}
     for line in _alone(report):
-        value = _option(report, line.method, option)
+        value = _option(report, line.method, shown.option)
         if value is not None:
-            series.setdefault(_without(line.method, option), {})[value] = line
+            series.setdefault(_without(line.method, shown.option), {})[value] = line
     series = {name: found for name, found in series.items() if len(found) > 1}
     if not series:
         raise FigureUnavailable(
             f"figure 'sweep' needs a method run one edit at a time with several numbers for "
-            f"{option} (--methods balancedit+{option}=…,balancedit+{option}=…)"
+            f"{shown.option} (--methods balancedit+{shown.option}=…,balancedit+{shown.option}=…)"
         )
     every = [line for found in series.values() for line in found.values()]
     about = [*_about(report), _edits(every), _ALONE, _INTERVALS]
     height = 0.6 + 2.6 * math.ceil(len(series) / 2)
-    title = f"{option} against what edits reach and leave alone"
+    title = f"{shown.option} against what edits reach and leave alone"
     figure, axes = panels(list(series), height, title, about)
     for ax, (name, found) in zip(axes, series.items(), strict=True):
         values = sorted(found)
         decades = values[0] > 0 and values[-1] / values[0] > 20  # step sizes, say
         place = positions(ax, values, "log" if decades else "linear")
-        for i, (measure, mark) in enumerate(zip(_MAIN, marks(len(_MAIN)), strict=True)):
-            points = [Point(place(x, i, len(_MAIN)), found[x]) for x in values]
+        every_mark = zip(shown.panels, marks(len(shown.panels)), strict=True)
+        for i, (measure, mark) in enumerate(every_mark):
+            points = [Point(place(x, i, len(shown.panels)), found[x]) for x in values]
             curve(ax, points, measure, mark, f"line:{name}:{measure}", measure)
-        ax.set_xlabel(option)
-    legend(figure, axes[0], len(_MAIN))
+        ax.set_xlabel(shown.option)
+    legend(figure, axes[0], len(shown.panels))
     return figure
 
 
-FIGURES: dict[str, Callable[[Report, str], Figure]] = {
+FIGURES: dict[str, Callable[[Report, Shown], Figure]] = {
     "methods": methods,
     "held": held,
     "sweep": sweep,
@@ -173,6 +192,22 @@ FIGURES: dict[str, Callable[[Report, str], Figure]] = {
 
 
 # -- what results say ----------------------------------------------------------------------------
+
+
+def _only(report: Report, shown: Shown) -> Report:
+    """The report without the methods that are not shown. Raises `InputError` for names that it does
+    not know."""
+    ran = list(dict.fromkeys(line.method for line in report.lines))
+    for what, names, known in (
+        ("method", shown.methods, ran),
+        ("measure", shown.measures, report.measures),
+    ):
+        for name in names:
+            if name not in known:
+                raise InputError(f"the results have no {what} '{name}'{nearest_names(name, known)}")
+    if not shown.methods:
+        return report
+    return replace(report, lines=tuple(x for x in report.lines if x.method in shown.methods))
 
 
 def _alone(report: Report) -> list[Line]:

@@ -26,6 +26,13 @@ def plot(
     option: Annotated[
         str, typer.Option(metavar="NAME", help="The methods' option that `sweep` follows.")
     ] = "alpha",
+    methods: Annotated[
+        str | None, typer.Option(metavar="A,B,…", help="Only these of the run's methods.")
+    ] = None,
+    measures: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,…", help="What `held` and `sweep` show, such as HM,same-image."),
+    ] = None,
     to: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Where to write them.", show_default="DIR/figures"),
@@ -35,8 +42,9 @@ def plot(
     from balancedit.bench import plots
 
     names = None if figure is None else [figure]
+    shown = plots.Shown(option, _listed(methods), _listed(measures))
     with output.working("drawing …"):
-        written = plots.plot(results, to or results / "figures", names, option)
+        written = plots.plot(results, to or results / "figures", names, shown)
     if out.json:
         return {"files": [str(path) for path in written.paths], "left_out": written.left_out}
     for path in written.paths:
@@ -44,3 +52,7 @@ def plot(
     for reason in written.left_out.values():
         output.note("left out", reason)
     return None
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
