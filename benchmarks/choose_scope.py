@@ -9,6 +9,11 @@ others that none fires; together, probes of things that another of the edits cha
 "same answer" are the probes of Loc to which the untouched model gives the edit's old answer. HM is
 that of T-Gen, I-Gen and Loc, held together. Settings are chosen here; figures are reported on
 *edit-eval* things, by free generation (docs/results.md).
+
+Beside the library's scopes two that it does not have: "two radii", a wide one where the untouched
+model gives the old answer (0.95 of the negative's distance) and a tight one elsewhere (1.05 of the
+positive's), and "answer and name", answer-aware where the untouched model also calls the picture
+what it calls the edit's.
 """
 
 from __future__ import annotations
@@ -42,6 +47,8 @@ from balancedit.rephrasing import rephrase
 from balancedit.scope import influence_radius
 
 ALPHAS = tuple(round(0.05 * i, 2) for i in range(21))
+SCOPES = ("paper", "answer-aware", "two radii", "answer and name")
+NAMING = "What is this?"
 KEPT = (PAPER_LOCALITY, "same-image", "unrelated", "black")
 MEASURES = (*REACH[1:], *KEPT)
 SAME = "same answer"
@@ -56,14 +63,17 @@ def every_key(h: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
 class Measured:
     """One edit. keys: by kind, each (3 + P, its width): the edit, its positive and its negative,
     then its P probes; measures: what the probes measure; answers: the untouched model's to them;
-    old: the edit's old answer, as `answer_aware.old_answer` finds it."""
+    called: what it calls what they show, "" where they show nothing; old: the edit's old answer, as
+    `answer_aware.old_answer` finds it; name: what it calls the edit's picture."""
 
     sample: EditSample
     keys: dict[str, torch.Tensor]
     measures: np.ndarray
     answers: tuple[str, ...]
+    called: tuple[str, ...]
     shows: tuple[str | None, ...]
     old: str | None
+    name: str
 
 
 class Setting(NamedTuple):
@@ -93,43 +103,55 @@ def measured(loaded: LoadedModel, samples: Sequence[EditSample]) -> list[Measure
         width = int(keys.shape[1] // 4)  # mean, last and both
         kinds = dict(zip(POOLS, keys.split([width, width, 2 * width], dim=-1), strict=True))
         said = [a.text for a in untouched.ask(images, questions)]
+        shown = [i for i, image in enumerate(images) if image is not None]
+        names = untouched.ask([images[i] for i in shown], NAMING)
+        called = {i: answer.text for i, answer in zip(shown, names, strict=True)}
         found.append(
             Measured(
                 sample,
                 kinds,
                 np.array([p.measures for p in asked]),
                 tuple(said[3:]),
+                tuple(called.get(i, "") for i in range(3, len(images))),
                 tuple(p.shows for p in asked),
                 old_answer(said[:2])[0],
+                called[0],
             )
         )
     return found
 
 
 def radii(found: Sequence[Measured], setting: Setting) -> np.ndarray:
-    """(N,) every edit's radius."""
+    """(N, 3) every edit's radius, and the wide and the tight one that it would have of two."""
     made = []
     for one in found:
         own = one.keys[setting.key]
         near, far = DISTANCES[setting.distance](own[:1], own[1:3])[0].tolist()
-        made.append(influence_radius([near], far, setting.alpha, keep_degenerate=False).value)
+        radius = influence_radius([near], far, setting.alpha, keep_degenerate=False).value
+        made.append((radius, 0.95 * far, min(1.05 * near, 0.95 * far)))
     return np.array(made)
 
 
 def fired(
     one: Measured, held: Sequence[Measured], radius: np.ndarray, setting: Setting
 ) -> np.ndarray:
-    """(P,) which of the edits held, with (N,) their radii, fires for each of one edit's probes; -1
-    for none."""
+    """(P,) which of the edits held, with (N, 3) their radii, fires for each of one edit's probes;
+    -1 for none."""
     entries = torch.cat([other.keys[setting.key][:1] for other in held])
     far = DISTANCES[setting.distance](one.keys[setting.key][3:], entries).numpy()
-    fires = far <= radius
+    fires = far <= radius[:, 0]
     if setting.scope == "paper":
         fires &= far == far.min(axis=1, keepdims=True)
-    else:
-        for j, other in enumerate(held):
-            if other.old is not None:
-                fires[:, j] &= np.array([said == other.old for said in one.answers])
+    for j, other in enumerate(held):
+        if setting.scope == "paper" or other.old is None:
+            continue
+        same = np.array([said == other.old for said in one.answers])
+        if setting.scope == "two radii":
+            fires[:, j] = far[:, j] <= np.where(same, radius[j, 1], radius[j, 2])
+        else:
+            fires[:, j] &= same
+        if setting.scope == "answer and name":
+            fires[:, j] &= np.array([name == other.name for name in one.called])
     return np.where(fires.any(axis=1), np.where(fires, far, np.inf).argmin(axis=1), -1)
 
 
@@ -174,7 +196,7 @@ def run(
     kept: dict[str, dict[str, dict[str, float]]] = {}
     names = list(figures(np.ones((n, len(MEASURES) + 1)), kinds))
     table = Table("key", "distance", "scope", "α", "held", *names, title="scope, percent")
-    for key, distance, scope in product(POOLS, DISTANCES, ("paper", "answer-aware")):
+    for key, distance, scope in product(POOLS, DISTANCES, SCOPES):
         rows = {}
         for alpha in ALPHAS:
             setting = Setting(key, distance, scope, alpha)
