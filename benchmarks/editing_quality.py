@@ -37,7 +37,7 @@ from balancedit.data.sample import EditSample
 from balancedit.generation import generate_answers, remembering
 from balancedit.methods import LearnedEdit, Method, configure, make_method
 from balancedit.models.loading import LoadedModel, load_model
-from balancedit.preparing import PreparedFact, prepared
+from balancedit.preparing import PreparedFact, prepared, with_untouched
 from balancedit.records import record_of
 from balancedit.rephrasing import rephrase
 from balancedit.types import Fact
@@ -65,6 +65,8 @@ def learned(loaded: LoadedModel, method: Method, samples: list[EditSample]) -> L
             sample.image.open(), sample.question, sample.target, _rephrasings(loaded, sample)
         )
         facts.append(prepared(loaded, method, number, fact))
+    if method.asks_untouched:
+        facts = with_untouched(loaded, method, facts)
     outcomes = [o for batch in method.learn_many([f.request for f in facts]) for o in batch]
     return [(f, o) for f, o in zip(facts, outcomes, strict=True) if isinstance(o, LearnedEdit)]
 
