@@ -146,7 +146,7 @@ def run(
     edits: Annotated[int, typer.Option(help="Edits in the store.")] = 10_000,
     rounds: Annotated[int, typer.Option(help="Times it is opened, each in a new process.")] = 5,
     more: Annotated[int, typer.Option(help="Edits added a round, one at a time.")] = 20,
-    key_width: Annotated[int, typer.Option(help="Numbers in a key.")] = 1152,
+    key_width: Annotated[int, typer.Option(help="Numbers in a key.")] = 576,
     key_type: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
     rank: Annotated[int, typer.Option(help="Of a transformation.")] = 4,
     width: Annotated[int, typer.Option(help="Inputs of the edited layer.")] = 576,
