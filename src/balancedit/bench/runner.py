@@ -166,7 +166,6 @@ class Runner:
         for contender in waiting:
             editors[contender.name], failed = self._taught(contender, size)
             failures |= {(contender.name, sample): error for sample, error in failed.items()}
-        shown = {s.shows for s in self._held(size)}
         for sample in self._held(size):
             names = [c.name for c in waiting if not self._has(c.name, size, sample)]
             if not names:
@@ -179,8 +178,8 @@ class Runner:
                         self._write_failure(name, size, sample, failures[name, sample.id])
                         continue
                     outputs, about = self._outputs(editors[name], asked)
-                    others = shown - {sample.shows}
-                    self._write(name, size, sample, asked, outputs, about, others)
+                    touched = changed_by_others(self._held(size), sample)
+                    self._write(name, size, sample, asked, outputs, about, touched)
 
     def _taught(self, contender: Contender, size: int) -> tuple[Editor, dict[str, BalanceditError]]:
         """An editor that holds `size` edits, and what could not be learned, by sample.
@@ -251,6 +250,12 @@ class Runner:
         self._journal.append(row)
         self._done.add((row["method"], row["held"], row["sample"]))
         self._advance(f"{row['method']}, {row['held']} held")
+
+
+def changed_by_others(held: Sequence[EditSample], sample: EditSample) -> set[str]:
+    """The things that other edits than the sample's are about, of those held together; its own
+    thing is among them where another edit is about it too."""
+    return {other.shows for other in held if other is not sample}
 
 
 def _about(edit: Edit) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from balancedit.cli.bench_options import (
 )
 from balancedit.cli.options import OutputOptions, with_options
 from balancedit.cli.plot import plot
+from balancedit.cli.rescore import rescore
 from balancedit.cli.train_mend import train_mend
 from balancedit.errors import InputError, nearest_names
 
@@ -191,4 +192,5 @@ def _sizes(text: str, n: int) -> tuple[int, ...]:
 
 
 app.command("plot")(plot)
+app.command("rescore")(rescore)
 app.command("train-mend")(train_mend)

@@ -1,0 +1,76 @@
+"""Scoring kept outputs again: what the measures say may change, what a model answered does not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from balancedit.bench.journal import LOCK, ROWS, read_rows
+from balancedit.bench.protocols import EvaluationProtocol, Probe, probes, scores
+from balancedit.bench.runner import BASE, changed_by_others
+from balancedit.data.sample import EditSample
+from balancedit.errors import ResultsError
+from balancedit.store.files import write_durably
+
+
+def rescore(
+    directory: Path,
+    samples: Sequence[EditSample],
+    protocol: EvaluationProtocol,
+    advance: Callable[[str], None] = lambda _: None,
+) -> int:
+    """Score every result of a directory again from its outputs; how many came out otherwise.
+
+    samples: the data the results are about, in their order. The file is replaced as a whole, or not
+    at all. advance: called with a description after each result. Raises `ResultsError` where a
+    result is about none of the samples, or was asked other probes than they have now.
+    """
+    with FileLock(directory / LOCK):
+        rows = list(read_rows(directory))
+        before = {row["sample"]: row.get("outputs") for row in rows if row["method"] == BASE}
+        by_id, asked = {s.id: s for s in samples}, dict[str, list[Probe]]()
+        changed = 0
+        for row in rows:
+            if "outputs" in row:
+                found = by_id.get(row["sample"])
+                if found is None:
+                    raise ResultsError(
+                        f"'{directory}' holds a result on '{row['sample']}', which the data lack"
+                    )
+                if found.id not in asked:
+                    asked[found.id] = _without_pictures(probes(found))
+                again = _scores(row, samples, found, asked[found.id], before, protocol)
+                changed += again != row["scores"]
+                row["scores"] = again
+            advance(f"{row['method']}, {row['held']} held")
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        write_durably(directory / ROWS, lines.encode())
+    return changed
+
+
+def _scores(
+    row: dict[str, Any],
+    samples: Sequence[EditSample],
+    sample: EditSample,
+    asked: Sequence[Probe],
+    before: dict[str, Any],
+    protocol: EvaluationProtocol,
+) -> dict[str, float]:
+    old = before.get(sample.id)
+    if old is None or not len(old) == len(row["outputs"]) == len(asked):
+        raise ResultsError(
+            f"the outputs on '{sample.id}' are not of the probes that the data have now; run the "
+            "benchmark again into another directory"
+        )
+    held = samples[: row["held"]] if row["held"] > 1 else [sample]
+    judged = protocol.judged(asked, old, row["outputs"])
+    return scores(asked, judged, changed_by_others(held, sample))
+
+
+def _without_pictures(asked: Sequence[Probe]) -> list[Probe]:
+    """Scoring looks at no pixel, and thousands of pictures would fill the memory."""
+    return [probe._replace(image=None) for probe in asked]
