@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,27 @@ def test_stopped_in_the_middle_the_store_holds_the_first(make_editor: Any, tmp_p
         assert not store.damaged(store.edits())
     assert editor.ask(A, QUESTION).text == "ab"
     assert editor.ask(B, QUESTION).fired is None
+
+
+def test_facts_that_follow_one_another_are_read_as_often_as_others(make_editor: Any) -> None:
+    def passes(facts: list[Fact]) -> int:
+        editor = make_editor(key="last", alpha=1.0, scope="answer-aware")
+        editor.edit(tiny.picture(9), OTHER, "zz", rephrasings=["which?"])  # what is found out once
+        n = 0
+        inside = next(editor._loaded.prefix._below[0].children())  # runs when the block does
+
+        def count(_: Any, args: Any, kwargs: Any) -> None:
+            nonlocal n
+            hidden = args[0] if args else kwargs["hidden_states"]
+            n += hidden.shape[1] > 1
+
+        handle = inside.register_forward_pre_hook(count, with_kwargs=True)
+        editor.edit_many(facts)
+        handle.remove()
+        return n
+
+    again = [FACTS[0], replace(FACTS[0], answer="cd"), replace(FACTS[0], answer="ef")]
+    assert passes(again) == passes([FACTS[0], FACTS[1], FACTS[3]])
 
 
 def test_a_negative_that_facts_share_is_read_once(make_editor: Any) -> None:

@@ -31,6 +31,7 @@ from balancedit.forcing import ForcedAnswer, force_answers
 from balancedit.generation import (
     GeneratedAnswer,
     generate_answers,
+    is_remembered,
     remembering,
 )
 from balancedit.methods import LearnedEdit, Method, configure, make_method
@@ -53,7 +54,6 @@ from balancedit.types import (
 )
 
 _TOGETHER = 32  # facts prepared, asked about and, where that is possible, learned together
-_FEW = 4  # a batch is asked again as a whole for the sake of one row in so many
 
 
 class Editor:
@@ -277,7 +277,7 @@ class Editor:
         """Inside the context questions that are asked again, in the same batches, are read again
         only from the edited layer's block on, whichever edits are in force by then; the answers are
         the same, bit for bit. It holds for every editor that shares the model (`Editor.on`), and
-        keeps up to half a gigabyte. The model's weights must not change meanwhile."""
+        keeps up to a gigabyte. The model's weights must not change meanwhile."""
         with ExitStack() as context:
             with self._working():
                 context.enter_context(remembering(self._loaded, self._method))
@@ -379,12 +379,15 @@ class Editor:
     def _some_of(
         self, asked: Sequence[PreparedFact], wanted: Sequence[PreparedFact]
     ) -> builtins.list[str]:
-        """What the model says now about some of the facts that were asked about together: asked
-        again as they were, their prompts need not be read again."""
-        if not self._loaded.prefix.is_remembering or len(wanted) * _FEW < len(asked):
+        """What the model says now about some of the facts that were asked about together; where
+        that batch is remembered it is asked again as it was, and so not read again."""
+        rows = [fact.query for fact in asked]
+        if not is_remembered(self._loaded, rows):
             return [answer.text for answer in self._generate([fact.query for fact in wanted])]
-        answers = self._generate([fact.query for fact in asked])
-        said = {fact.number: a.text for fact, a in zip(asked, answers, strict=True)}
+        said = {
+            fact.number: answer.text
+            for fact, answer in zip(asked, self._generate(rows), strict=True)
+        }
         return [said[fact.number] for fact in wanted]
 
     def _kept(

@@ -191,6 +191,11 @@ def remembering(loaded: LoadedModel, method: Method) -> Iterator[None]:
         yield
 
 
+def is_remembered(loaded: LoadedModel, rows: Sequence[Row]) -> bool:
+    """Whether this very batch of prompts, asked greedily as they stand, need not be read again."""
+    return loaded.prefix.inputs((_PLAIN.num_beams, _digest(rows))) is not None
+
+
 def _digest(rows: Sequence[Row]) -> bytes:
     """A name for a batch of prompts: their questions and the pixels they show."""
     digest = hashlib.sha1(usedforsecurity=False)

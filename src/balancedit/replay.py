@@ -28,7 +28,7 @@ from balancedit.calls import override
 from balancedit.models.layers import enclosing_stack
 from balancedit.models.support import is_compiled
 
-LIMIT = 512 * 2**20  # bytes of prompts remembered a model
+LIMIT = 2**30  # bytes of prompts remembered a model
 
 
 class Noted(NamedTuple):
