@@ -107,9 +107,9 @@ def _open_pass(
     known = None
     if loaded.prefix.is_remembering and how.is_plain:
         known = loaded.prefix.noted((how.num_beams, _digest(rows)))
-    if known is not None and (method.holds_claims or not method.active()):
+    if known is not None:
         decisions = method.decisions(known.keys)
-        if all(d.claims or not d.fired for d in decisions):
+        if decisions is not None and all(d.claims or not d.fired for d in decisions):
             return [GeneratedAnswer(t, d) for t, d in zip(known.said, decisions, strict=True)]
     with method.left_open():
         return _generate_batch(loaded, method, rows, how)

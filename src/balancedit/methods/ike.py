@@ -170,6 +170,10 @@ class IKE(RoutedMethod):
         nearest = [m for m in self._facts.nearest(keys) if m is not None]
         return [Decision(m.id, m.id, m.distance, None) for m in nearest]
 
+    def decisions(self, keys: torch.Tensor) -> Sequence[Decision] | None:
+        """None while facts are held: they change the prompt, and so its key."""
+        return None if self.active() else super().decisions(keys)
+
     def tracing(self) -> AbstractContextManager[RouteTrace]:
         """Collect which fact preceded each prompt worded inside the context."""
         return self._worded.tracing()

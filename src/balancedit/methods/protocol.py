@@ -147,9 +147,9 @@ class Method(Protocol):
     def bypass(self) -> AbstractContextManager[None]:
         """Inside the context the model answers as if no edit were held."""
 
-    def decisions(self, keys: torch.Tensor) -> Sequence[Decision]:
+    def decisions(self, keys: torch.Tensor) -> Sequence[Decision] | None:
         """What is decided just now on prompts with these keys, (B, D) as `tracing` showed them;
-        asked where `holds_claims`."""
+        None where that depends on more."""
 
     def left_open(self) -> AbstractContextManager[None]:
         """Inside the context prompts whose decision waits for what the untouched model says go

@@ -139,7 +139,7 @@ class RoutedMethod:
         """Whether decisions may wait for the untouched model's answer; no, unless a method's do."""
         return False
 
-    def decisions(self, keys: torch.Tensor) -> Sequence[Decision]:
+    def decisions(self, keys: torch.Tensor) -> Sequence[Decision] | None:
         """What is decided on prompts with these (B, D) keys."""
         return self._router.decisions(keys)
 
