@@ -178,6 +178,13 @@ def test_a_negative_that_facts_share_is_read_once(make_editor: Any) -> None:
     apart = make_editor(key="last", alpha=1.0)
     far = [apart.edit_many([fact])[0].d_negative for fact in (FACTS[0], FACTS[1], FACTS[3])]
     assert [e.d_negative for e in edits] == pytest.approx(far, rel=1e-3)
+    read.clear()
+    with editor:
+        for fact in (FACTS[0], FACTS[1]):
+            editor.edit_many([fact])
+    assert read == [1 + 1 + 1, 1 + 1], "nor again while the editor is at work"
+    editor.edit_many([FACTS[0]])
+    assert read[2:] == [3], "the model may be another by now"
 
 
 def test_a_picture_that_facts_share_is_encoded_once(make_editor: Any) -> None:

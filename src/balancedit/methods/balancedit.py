@@ -47,6 +47,7 @@ from balancedit.types import Edit
 
 _TOGETHER = 32  # facts trained together at most
 _BYTES = 2**30  # of weights, gradients and logits in training
+_FAR_KEYS = 1024  # negatives whose keys are remembered while attached
 _TOKENS = 6  # of an answer, as its memory is reckoned
 
 
@@ -140,6 +141,7 @@ class BalancEdit(RoutedMethod):
         self._codebook = Codebook(DISTANCES[config.distance])
         self._rivals: dict[str, _Rival] = {}
         self._claiming = 0  # entries with an old answer
+        self._far_keys: dict[tuple[str, str], torch.Tensor] = {}  # by negative and question
 
     @property
     def positives(self) -> int:
@@ -172,6 +174,11 @@ class BalancEdit(RoutedMethod):
         if self.config.key_type != "float32":  # left unsaid by stores made before there was another
             bound["key_type"] = self.config.key_type
         return bound
+
+    def detach(self) -> None:
+        """See `RoutedMethod`; the model may be another when it is attached again."""
+        super().detach()
+        self._far_keys.clear()
 
     # -- learning ----------------------------------------------------------------------------
 
@@ -217,28 +224,32 @@ class BalancEdit(RoutedMethod):
             for r in requests
             for positive in r.positives
         ]
+        if len(self._far_keys) > _FAR_KEYS:
+            self._far_keys.clear()
         far = [(picture_hash(r.negative), r.question) for r in requests if r.negative is not None]
-        distinct = {
-            name: Prompt(r.negative, r.question) for name, r in zip(far, requests, strict=True)
+        unread = {
+            name: Prompt(r.negative, r.question)
+            for name, r in zip(far, requests, strict=True)
+            if name not in self._far_keys
         }
         prompts = [
             *(Prompt(r.image, r.question, a) for r, a in zip(requests, answers, strict=True)),
             *reworded,
-            *distinct.values(),
+            *unread.values(),
         ]
         keys, found, gives = self._read(prompts)
         n, p = len(requests), len(reworded)
-        own, positives, negatives = keys.split([n, p, len(distinct)])
+        own, positives, negatives = keys.split([n, p, len(unread)])
+        self._far_keys |= dict(zip(unread, negatives, strict=True))
         own = kept_as(own, self.config.key_type)
         at_positives = positives.split([len(r.positives) for r in requests])
-        negatives = negatives[[list(distinct).index(name) for name in far]]
         said = self._said(requests, reworded, gives[n : n + p])
         return [
             _Fact(
                 request,
                 answers[i],
                 own[i],
-                self._radius(own[i], at_positives[i], negatives[i]),
+                self._radius(own[i], at_positives[i], self._far_keys[far[i]]),
                 said[i],
                 found.x[i],
                 found.y[i],
