@@ -145,6 +145,7 @@ def test_only_rewordings_answered_otherwise_are_asked(
     editor.edit(A, QUESTION, "ab", rephrasings=REWORDED[:1])
     assert asked == [[REWORDED[0]]], "the answers of random weights do not end"
     asked.clear()
+    monkeypatch.setattr(balancedit, "_IN_PASSING", 99)
     monkeypatch.setattr(editor._method, "_read", answered_alike(editor._method._read))
     assert editor.edit(B, QUESTION, "ab", rephrasings=REWORDED[:1]).old_answer == said(
         editor, B, QUESTION

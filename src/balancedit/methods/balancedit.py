@@ -48,6 +48,7 @@ from balancedit.types import Edit
 _TOGETHER = 32  # facts trained together at most
 _BYTES = 2**30  # of weights, gradients and logits in training
 _FAR_KEYS = 1024  # negatives whose keys are remembered while attached
+_IN_PASSING = 16  # tokens of an old answer, at most, that rewordings are checked for in passing
 _TOKENS = 6  # of an answer, as its memory is reckoned
 
 
@@ -220,7 +221,7 @@ class BalancEdit(RoutedMethod):
         first: Row = (requests[0].image, requests[0].question)
         short = self.config.training == "fast" and self._has_short_way(first, answers[0])
         reworded = [
-            Prompt(r.image, positive, expected=self._ids(r.untouched) if r.untouched else ())
+            Prompt(r.image, positive, expected=self._expected(r))
             for r in requests
             for positive in r.positives
         ]
@@ -257,6 +258,12 @@ class BalancEdit(RoutedMethod):
             )
             for i, request in enumerate(requests)
         ]
+
+    def _expected(self, request: EditRequest) -> list[int]:
+        """What the untouched model may say to a rewording; nothing where it is long, and so hardly
+        ever the same."""
+        ids = self._ids(request.untouched) if request.untouched else []
+        return ids if len(ids) <= _IN_PASSING else []
 
     def _ids(self, answer: str) -> list[int]:
         return self._loaded.prompter.answer_ids(answer, self._loaded.eos)
