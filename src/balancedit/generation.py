@@ -106,7 +106,7 @@ def _open_pass(
     untouched model said to it, the model runs only if an edit fires."""
     known = None
     if loaded.prefix.is_remembering and how.is_plain:
-        known = loaded.prefix.noted((how.num_beams, _digest(rows)))
+        known = loaded.prefix.noted(_name(rows, how))
     if known is not None:
         decisions = method.decisions(known.keys)
         if decisions is not None and all(d.claims or not d.fired for d in decisions):
@@ -130,7 +130,7 @@ def _generate_batch(
     with method.tracing() as trace:
         asked = method.worded(rows)
         remembered = loaded.prefix.is_remembering and method.reads_once
-        name = (how.num_beams, _digest(asked)) if remembered else None
+        name = _name(asked, how) if remembered else None
         known = loaded.prefix.inputs(name) if remembered else None
         inputs = known or loaded.prompter.inputs([i for i, _ in asked], [q for _, q in asked])
         prompt = inputs["input_ids"]
@@ -193,18 +193,18 @@ def remembering(loaded: LoadedModel, method: Method) -> Iterator[None]:
 
 def is_remembered(loaded: LoadedModel, rows: Sequence[Row]) -> bool:
     """Whether this very batch of prompts, asked greedily as they stand, need not be read again."""
-    return loaded.prefix.inputs((_PLAIN.num_beams, _digest(rows))) is not None
+    return loaded.prefix.inputs(_name(rows, _PLAIN)) is not None
 
 
-def _digest(rows: Sequence[Row]) -> bytes:
-    """A name for a batch of prompts: their questions and the pixels they show."""
+def _name(rows: Sequence[Row], how: _Decoding) -> tuple[int, bytes]:
+    """What a batch of prompts is remembered by: its beams, its questions and the pixels shown."""
     digest = hashlib.sha1(usedforsecurity=False)
     for picture, question in rows:
         digest.update(f"{len(question)} {question}".encode())
         for image in each(picture):
             digest.update(f"{image.mode} {image.size}".encode())
             digest.update(image.tobytes())
-    return digest.digest()
+    return how.num_beams, digest.digest()
 
 
 def check_learnable(loaded: LoadedModel, image: Picture, question: str, answer: str) -> None:

@@ -114,18 +114,22 @@ class Prefix:
 
     def inputs(self, prompt: Hashable) -> Mapping[str, torch.Tensor] | None:
         """What the model was called with for a batch of prompts that is remembered."""
-        known = self._prompts.get(prompt) if self._prompts is not None else None
+        known = self._remembered(prompt)
         return known.inputs if known is not None else None
 
     def noted(self, prompt: Hashable) -> Noted | None:
         """What `note` was told about a batch that is remembered."""
-        known = self._prompts.get(prompt) if self._prompts is not None else None
+        known = self._remembered(prompt)
         return known.noted if known is not None else None
 
     def note(self, prompt: Hashable, noted: Noted) -> None:
         """Remember more about a batch of prompts."""
-        if self._prompts is not None and prompt in self._prompts:
-            self._prompts[prompt].noted = noted
+        known = self._remembered(prompt)
+        if known is not None:
+            known.noted = noted
+
+    def _remembered(self, prompt: Hashable) -> _Pass | None:
+        return self._prompts.get(prompt) if self._prompts is not None else None
 
     @contextmanager
     def asked(self, prompt: Hashable, inputs: Mapping[str, torch.Tensor]) -> Iterator[None]:

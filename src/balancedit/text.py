@@ -44,6 +44,11 @@ def same_text(a: str, b: str) -> bool:
     return plain(a) == plain(b) if plain(a) or plain(b) else a.strip() == b.strip()
 
 
+def between_commas(text: str) -> list[str]:
+    """The parts of ``A,B,…``, outer spaces dropped; empty ones are left out."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 def listed(text: str) -> list[str]:
     """The items of a list as language models write one, numbers and bullets dropped."""
     lines = (re.sub(r"^\s*(?:\d+[.):]|[-*•])\s*", "", line) for line in text.splitlines())

@@ -17,6 +17,7 @@ from balancedit.errors import InputError
 from balancedit.methods import configure, make_method
 from balancedit.methods.presets import RECOMMENDED
 from balancedit.models.loading import LoadedModel
+from balancedit.text import between_commas
 
 _NAME = re.compile(
     r"(?P<method>[^:+@]+)(:(?P<preset>[^+@]+))?(?P<options>(\+[^+@]+)*)(@(?P<layer>.+))?"
@@ -80,7 +81,7 @@ def parse(text: str, preset: str = RECOMMENDED) -> Contender:
 def parse_all(text: str, preset: str = RECOMMENDED) -> tuple[Contender, ...]:
     """Contenders with commas between, none twice; `preset` as for `parse`. Raises `InputError`; for
     an empty list too."""
-    names = dict.fromkeys(part.strip() for part in text.split(",") if part.strip())
+    names = dict.fromkeys(between_commas(text))
     if not names:
         raise InputError("no methods are named; give some, such as --methods balancedit,ft")
     return tuple(parse(name, preset) for name in names)

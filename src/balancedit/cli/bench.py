@@ -23,6 +23,7 @@ from balancedit.cli.plot import plot
 from balancedit.cli.rescore import rescore
 from balancedit.cli.train_mend import train_mend
 from balancedit.errors import InputError, nearest_names
+from balancedit.text import between_commas
 
 if TYPE_CHECKING:
     from balancedit.bench.report import Report
@@ -154,7 +155,7 @@ def report(
     """Tabulate results: means over edits with bootstrap 95 % intervals."""
     from balancedit.bench.report import FORMS, read
 
-    only = None if measures is None else [m.strip() for m in measures.split(",") if m.strip()]
+    only = None if measures is None else between_commas(measures)
     made = read(results, _group(by), only)
     if form is None:
         return _show(out, results, made)

@@ -10,6 +10,7 @@ import typer
 from balancedit.cli import output
 from balancedit.cli.bench_options import RESULTS, ResultsOption
 from balancedit.cli.options import OutputOptions, with_options
+from balancedit.text import between_commas
 
 
 @with_options
@@ -42,7 +43,9 @@ def plot(
     from balancedit.bench import plots
 
     names = None if figure is None else [figure]
-    shown = plots.Shown(option, _listed(methods), _listed(measures))
+    shown = plots.Shown(
+        option, tuple(between_commas(methods or "")), tuple(between_commas(measures or ""))
+    )
     with output.working("drawing …"):
         written = plots.plot(results, to or results / "figures", names, shown)
     if out.json:
@@ -52,7 +55,3 @@ def plot(
     for reason in written.left_out.values():
         output.note("left out", reason)
     return None
-
-
-def _listed(text: str | None) -> tuple[str, ...]:
-    return tuple(part.strip() for part in (text or "").split(",") if part.strip())

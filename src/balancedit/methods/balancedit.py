@@ -216,7 +216,7 @@ class BalancEdit(RoutedMethod):
 
     def _measured(self, requests: Sequence[EditRequest]) -> list[_Fact]:
         """Keys, radii and the answers' states of a batch of facts: all their prompts in as few
-        passes as there are batches of `_ROWS`."""
+        passes as memory allows."""
         answers = [self._ids(r.target) for r in requests]
         first: Row = (requests[0].image, requests[0].question)
         short = self.config.training == "fast" and self._has_short_way(first, answers[0])
