@@ -16,6 +16,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import tiny
 from balancedit import Editor
+from tiny import taught
 
 MakeEditor = Callable[..., Editor]
 
@@ -38,16 +39,29 @@ def make_editor(family: str) -> MakeEditor:
     """Editors on fresh copies of one tiny model, edits strong enough to be learned by it."""
 
     def make(**options: Any) -> Editor:
-        if family == "llava":
-            model, processor = tiny.llava()
-            where: dict[str, Any] = {"layer": tiny.LLAVA_LAYER}
-        else:
-            model, processor = tiny.blip2()
-            where = {"layer": tiny.OPT_LAYER, "prompt": "Question: {question} Answer:"}
-        settings = {"lr": 0.5, "steps": 60, "alpha": 0.9} | options
-        return Editor.load(model, processor=processor, **where, **settings)
+        model, processor = tiny.llava() if family == "llava" else tiny.blip2()
+        prompt = None if family == "llava" else "Question: {question} Answer:"
+        return _strong_editor(model, processor, tiny.LAST[family], prompt, options)
 
     return make
+
+
+@pytest.fixture
+def make_sure_editor(family: str) -> MakeEditor:
+    """Editors on fresh copies of one tiny model that is sure of its answers."""
+
+    def make(**options: Any) -> Editor:
+        model, processor = taught.model(family)
+        return _strong_editor(model, processor, tiny.LAST[family], tiny.PROMPT[family], options)
+
+    return make
+
+
+def _strong_editor(
+    model: Any, processor: Any, layer: str, prompt: str | None, options: dict[str, Any]
+) -> Editor:
+    settings = {"lr": 0.5, "steps": 60, "alpha": 0.9} | options
+    return Editor.load(model, processor=processor, layer=layer, prompt=prompt, **settings)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from balancedit.errors import RoutingError
+
 
 def takes_mask(module: nn.Module) -> bool:
     """Whether a module's forward takes tokens with an attention mask."""
@@ -67,15 +69,42 @@ def chunked_prefill(module: nn.Module, kwargs: dict[str, Any]) -> bool:
     return any(size is not None for size in sizes)
 
 
+def refuse_packed(given: dict[str, Any], prompt: torch.Tensor) -> None:
+    """Raise `RoutingError` where a call's rows hold several prompts, which share one decision:
+    sequences described by their lengths, or positions that start again. given: the call's arguments
+    by name; prompt: (B, T) bool, its tokens that are no padding."""
+    packed = next((name for name in given if name.startswith(_PACKED)), None)
+    if packed is None and not _one_after_another(given.get("position_ids"), prompt):
+        packed = "position_ids"
+    if packed is not None:
+        raise RoutingError(
+            f"'{packed}' packs several prompts into one row, where edits cannot be told apart; "
+            "give each prompt a row of its own"
+        )
+
+
+_PACKED = ("cu_seq", "block_table")  # of packed rows, and of paged attention
+
+
+def _one_after_another(positions: Any, prompt: torch.Tensor) -> bool:
+    """Whether (B, T) positions, or the first of (N, B, T), never step back in a row's prompt."""
+    if not isinstance(positions, torch.Tensor) or positions.shape[-2:] != prompt.shape:
+        return True
+    first = positions if positions.dim() == 2 else positions[0]
+    lowest = torch.iinfo(torch.long).min
+    seen = first.long().masked_fill(~prompt.to(first.device), lowest).cummax(1).values
+    return not bool((prompt.to(first.device) & (first < seen)).any())
+
+
 def weakly_known(cache: Any) -> bool:
     """Whether a cache is an object that a weak mapping can hold (old tuples are not)."""
     return cache is not None and not isinstance(cache, (tuple, list, dict))
 
 
-def override(module: nn.Module, name: str, function: Callable[..., Any]) -> Callable[[], None]:
-    """Shadow a method on one instance; the returned call restores exactly what was there."""
+def override(module: nn.Module, name: str, value: Any) -> Callable[[], None]:
+    """Shadow a method or setting on one instance; the returned call restores what was there."""
     own = vars(module).get(name)
-    object.__setattr__(module, name, function)
+    object.__setattr__(module, name, value)
     if own is None:
         return lambda: object.__delattr__(module, name)
     return lambda: object.__setattr__(module, name, own)

@@ -5,11 +5,22 @@ Letters: B = rows of the batch, D = width of a key.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import torch
+
+#: Token ids of an answer as the untouched model gives it, its end token included where it ends.
+AnswerIds = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the untouched model says to a prompt: the text, and its token ids as they came."""
+
+    text: str
+    ids: AnswerIds
 
 
 @dataclass(frozen=True)
@@ -26,17 +37,22 @@ class Decision:
     radius: float | None = None
     claims: tuple[Claim, ...] = ()
 
-    def settled(self, said: str) -> Decision:
-        """The decision once it is known what the untouched model says."""
-        won = (claim.decision for claim in self.claims if claim.answer == said)
+    @property
+    def asked_of(self) -> tuple[AnswerIds, ...]:
+        """The answers of which it matters whether the untouched model gives them, each once."""
+        return tuple(dict.fromkeys(ids for claim in self.claims for ids in claim.answers))
+
+    def settled(self, given: Collection[AnswerIds]) -> Decision:
+        """The decision once it is known which of those answers the untouched model gives."""
+        won = (c.decision for c in self.claims if not set(c.answers).isdisjoint(given))
         return next(won, replace(self, claims=()))
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What is decided where the untouched model gives this answer, text for text."""
+    """What is decided where the untouched model gives one of these answers, token for token."""
 
-    answer: str
+    answers: tuple[AnswerIds, ...]
     decision: Decision
 
 
@@ -87,6 +103,16 @@ class OpenTraces:
             yield trace
         finally:
             self._open.remove(trace)
+
+    @contextmanager
+    def set_aside(self) -> Iterator[RouteTrace]:
+        """Collect what is recorded inside the context, and keep it from the traces open before."""
+        before, self._open = self._open, []
+        try:
+            with self.tracing() as trace:
+                yield trace
+        finally:
+            self._open = before
 
     def record(self, rows: Sequence[Decision], keys: torch.Tensor | None = None) -> None:
         """Add the decisions of one batch, and its (B, D) keys where there are any."""

@@ -39,6 +39,7 @@ from balancedit.models.loading import LoadedModel, load_model
 from balancedit.pairing import Sources, Texts, paired
 from balancedit.pictures import Picture, Shown, open_pictures, small_copy
 from balancedit.preparing import PreparedFact, prepared, with_untouched
+from balancedit.prompts import evaluating
 from balancedit.records import reason, record_of, with_outcome
 from balancedit.store import Binding, DamagedEdit, DiskStore, EditStore, MemoryStore
 from balancedit.store.copying import copy_store
@@ -497,7 +498,12 @@ class Editor:
     @contextmanager
     def _working(self) -> Iterator[None]:
         """One of the editor's own calls: with the edits in force, as the store has them now."""
-        with self._lock, self.attached(), self._loaded.pictures.reused():
+        with (
+            self._lock,
+            evaluating(self._loaded.model),
+            self.attached(),
+            self._loaded.pictures.reused(),
+        ):
             self.refresh()
             yield
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import torch
 
-from balancedit.generation import untouched
 from balancedit.methods.protocol import Method, Row
 from balancedit.models.loading import LoadedModel
 from balancedit.pairing import batches
-from balancedit.training import answer_logits, with_answers
+from balancedit.prompts import with_answers
+from balancedit.training import answer_logits
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,8 @@ def _force_batch(
     inputs = loaded.to_device(loaded.prompter.inputs([i for i, _ in asked], [q for _, q in asked]))
     lengths = inputs["attention_mask"].sum(1)
     full = with_answers(loaded.model, inputs, answers)
-    with method.prompt_lengths(lengths), method.left_open(), method.tracing() as trace:
+    with method.prompt_lengths(lengths):
         logits = answer_logits(loaded.model, full, answers)
-    undecided = [i for i, decision in enumerate(trace.rows) if decision.claims]
-    if undecided:
-        said = untouched(loaded, method, [rows[i] for i in undecided])
-        decisions = list(trace.rows)
-        for i, text in zip(undecided, said, strict=True):
-            decisions[i] = decisions[i].settled(text)
-        with method.prompt_lengths(lengths), method.decided(decisions):
-            logits = answer_logits(loaded.model, full, answers)
     kept = [x.topk(min(candidates, x.shape[-1])).indices.tolist() for x in logits]
     return [
         ForcedAnswer(tuple(ids), tuple(tuple(position) for position in top))

@@ -6,20 +6,20 @@ Letters: B = rows of a batch, T = tokens of its longest prompt.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from balancedit.decisions import Decision
+from balancedit.decisions import Decision, Said
 from balancedit.errors import InputError, RoutingError
 from balancedit.images import solid
 from balancedit.models.loading import LoadedModel
 from balancedit.pairing import batches
 from balancedit.pictures import Picture, each
-from balancedit.prompts import ANSWER_TOKENS
+from balancedit.prompts import ANSWER_TOKENS, decoding_plainly, evaluating
 from balancedit.replay import Noted
 
 if TYPE_CHECKING:
@@ -30,10 +30,15 @@ _ASKED = 32  # prompts asked together of the untouched model
 
 @dataclass(frozen=True)
 class GeneratedAnswer:
-    """A generated text and the routing decision of its prompt."""
+    """What was generated for a prompt, and its routing decision."""
 
-    text: str
+    said: Said
     decision: Decision
+
+    @property
+    def text(self) -> str:
+        """The answer's text."""
+        return self.said.text
 
 
 class _Decoding(NamedTuple):
@@ -60,71 +65,54 @@ def generate_answers(
     max_new_tokens: int,
     num_beams: int,
     batch_size: int,
+    **more: Any,
 ) -> list[GeneratedAnswer]:
-    """Answer rows of (image or None, question), in batches of at most `batch_size`, in order."""
+    """Answer rows of (image or None, question), in batches of at most `batch_size`, in order.
+    more: what `generate` takes beside how it decodes, such as a streamer."""
     how = _Decoding(max_new_tokens, num_beams)
     answers: dict[int, GeneratedAnswer] = {}
     for batch in batches([image for image, _ in rows], batch_size):
-        made = _answer_batch(loaded, method, [rows[i] for i in batch], how)
+        made = _answer_batch(loaded, method, [rows[i] for i in batch], how, more)
         answers.update(zip(batch, made, strict=True))
     return [answers[i] for i in range(len(rows))]
 
 
 def _answer_batch(
-    loaded: LoadedModel, method: Method, rows: Sequence[Row], how: _Decoding
+    loaded: LoadedModel,
+    method: Method,
+    rows: Sequence[Row],
+    how: _Decoding,
+    more: Mapping[str, Any],
 ) -> list[GeneratedAnswer]:
-    """One batch; where undecided rows turn out to fire an edit, it is generated again, from the
-    edited layer's block on where the model allows that."""
-    with remembering(loaded, method) if method.holds_claims else nullcontext():
-        answers = _open_pass(loaded, method, rows, how)
-        undecided = [i for i, a in enumerate(answers) if a.decision.claims]
-        if not undecided:
-            return answers
-        if how.is_plain:
-            said = [answers[i].text for i in undecided]
-        else:
-            said = untouched(loaded, method, [rows[i] for i in undecided])
-        decisions = [a.decision for a in answers]
-        for i, text in zip(undecided, said, strict=True):
-            decisions[i] = decisions[i].settled(text)
-        answers = [replace(a, decision=d) for a, d in zip(answers, decisions, strict=True)]
-        again = [i for i in undecided if decisions[i].fired]
-        if again and loaded.prefix.is_remembering:
-            again = list(range(len(rows)))  # the very batch that is remembered
-        if again:
-            with method.decided([decisions[i] for i in again]):
-                made = _generate_batch(loaded, method, [rows[i] for i in again], how)
-            for i, answer in zip(again, made, strict=True):
-                answers[i] = answer
-        return answers
-
-
-def _open_pass(
-    loaded: LoadedModel, method: Method, rows: Sequence[Row], how: _Decoding
-) -> list[GeneratedAnswer]:
-    """One batch, undecided rows through the untouched layer. Where it is remembered what the
-    untouched model said to it, the model runs only if an edit fires."""
-    known = None
+    """One batch. Where it is remembered what the untouched model said to it, the model runs only if
+    an edit fires."""
     if loaded.prefix.is_remembering and how.is_plain:
         known = loaded.prefix.noted(_name(rows, how))
-    if known is not None:
-        decisions = method.decisions(known.keys)
-        if decisions is not None and all(d.claims or not d.fired for d in decisions):
-            return [GeneratedAnswer(t, d) for t, d in zip(known.said, decisions, strict=True)]
-    with method.left_open():
-        return _generate_batch(loaded, method, rows, how)
+        decisions = method.decisions(known.keys) if known is not None else None
+        if known is not None and decisions is not None:
+            settled = [
+                d.settled([ids for ids in d.asked_of if ids == said.ids])
+                for d, said in zip(decisions, known.said, strict=True)
+            ]
+            if not any(d.fired for d in settled):
+                return [GeneratedAnswer(s, d) for s, d in zip(known.said, settled, strict=True)]
+    return _generate_batch(loaded, method, rows, how, more)
 
 
-def untouched(loaded: LoadedModel, method: Method, rows: Sequence[Row]) -> list[str]:
+def untouched(loaded: LoadedModel, method: Method, rows: Sequence[Row]) -> list[Said]:
     """What the untouched model says to rows of (image or None, question), greedily; called while
     attached."""
     with method.bypass():
         answers = generate_answers(loaded, method, rows, **_PLAIN._asdict(), batch_size=_ASKED)
-    return [answer.text for answer in answers]
+    return [answer.said for answer in answers]
 
 
 def _generate_batch(
-    loaded: LoadedModel, method: Method, rows: Sequence[Row], how: _Decoding
+    loaded: LoadedModel,
+    method: Method,
+    rows: Sequence[Row],
+    how: _Decoding,
+    more: Mapping[str, Any],
 ) -> list[GeneratedAnswer]:
     model: Any = loaded.model
     with method.tracing() as trace:
@@ -135,22 +123,25 @@ def _generate_batch(
         inputs = known or loaded.prompter.inputs([i for i, _ in asked], [q for _, q in asked])
         prompt = inputs["input_ids"]
         _check_fits(loaded, prompt.shape[1], how.max_new_tokens)
-        with loaded.prefix.asked(name, inputs) if remembered else nullcontext():
+        with (
+            loaded.prefix.asked(name, inputs) if remembered else nullcontext(),
+            decoding_plainly(model),
+        ):
             out = model.generate(
                 **loaded.to_device(inputs),
                 do_sample=False,
                 **how._asdict(),
                 pad_token_id=_pad(loaded),
+                **more,
             )
     per_row = max(1, len(trace.rows) // len(rows))  # a beam search routes every beam
     if trace.keys and per_row > 1:
         _check_beams(trace.stacked_keys().unflatten(0, (-1, per_row)), loaded.dtype)
     decisions = trace.rows[::per_row] or [Decision()] * len(rows)
-    texts = loaded.prompter.answers(out, prompt)
-    untouched_all = all(d.claims or not d.fired for d in decisions)
-    if remembered and untouched_all and how.is_plain and trace.keys:
-        loaded.prefix.note(name, Noted(texts, trace.stacked_keys()))
-    return [GeneratedAnswer(t, d) for t, d in zip(texts, decisions, strict=True)]
+    said = loaded.prompter.said(out, prompt, loaded.ends)
+    if remembered and how.is_plain and trace.keys and not any(d.fired for d in decisions):
+        loaded.prefix.note(name, Noted(said, trace.stacked_keys()))
+    return [GeneratedAnswer(s, d) for s, d in zip(said, decisions, strict=True)]
 
 
 def _check_beams(keys: torch.Tensor, dtype: torch.dtype) -> None:
@@ -169,26 +160,34 @@ def remembering(loaded: LoadedModel, method: Method) -> Iterator[None]:
     """Inside the context a batch of prompts that is asked again, with other edits in force, is not
     read again before the edited layer's block; nothing differs by a bit. Nothing happens where the
     model or the method does not allow it. Called while attached."""
+    with loaded.prefix.remembering() if resumes(loaded, method) else nullcontext():
+        yield
+
+
+def resumes(loaded: LoadedModel, method: Method) -> bool:
+    """Whether a prompt that was read may be generated from once more from the edited layer's block
+    on; found out once a model. Called while attached."""
     model: Any = loaded.model
 
     @torch.no_grad()
     def second_token() -> torch.Tensor:
         inputs = loaded.prompter.inputs([solid((64, 64), "black")], ["What is this?"])
-        made = model.generate(
-            **loaded.to_device(inputs),
-            do_sample=False,
-            min_new_tokens=2,
-            max_new_tokens=2,
-            pad_token_id=_pad(loaded),
-            output_logits=True,
-            return_dict_in_generate=True,
-        )
+        with decoding_plainly(model):
+            made = model.generate(
+                **loaded.to_device(inputs),
+                do_sample=False,
+                min_new_tokens=2,
+                max_new_tokens=2,
+                pad_token_id=_pad(loaded),
+                output_logits=True,
+                return_dict_in_generate=True,
+            )
         return torch.cat(made.logits)
 
-    with method.bypass():
-        fits = method.reads_once and loaded.prefix.fits("generation", second_token)
-    with loaded.prefix.remembering() if fits else nullcontext():
-        yield
+    if not method.reads_once:
+        return False
+    with method.bypass(), evaluating(model):
+        return loaded.prefix.fits("generation", second_token)
 
 
 def is_remembered(loaded: LoadedModel, rows: Sequence[Row]) -> bool:

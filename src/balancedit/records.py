@@ -42,6 +42,7 @@ def record_of(
         loss=learned.loss,
         method=method,
         old_answer=learned.old_answer,
+        old_tokens=learned.old_tokens,
         overlaps=learned.overlaps,
         retires=learned.retires,
         warnings=learned.warnings,

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from transformers.cache_utils import Cache, DynamicLayer
 
 from balancedit.calls import override
+from balancedit.decisions import Said
 from balancedit.models.layers import enclosing_stack
 from balancedit.models.support import is_compiled
 
@@ -32,10 +33,10 @@ LIMIT = 2**30  # bytes of prompts remembered a model
 
 
 class Noted(NamedTuple):
-    """What is known of a batch of prompts. said: the untouched model's greedy answers; keys: (B, D)
-    the prompts'."""
+    """What is known of a batch of prompts. said: what the untouched model answers greedily; keys:
+    (B, D) the prompts'."""
 
-    said: list[str]
+    said: list[Said]
     keys: torch.Tensor
 
 
@@ -94,6 +95,18 @@ class Prefix:
         first = _Pass()
         with self._recorded(first), self._played(first, every=True):
             yield
+
+    @contextmanager
+    def first_of_two(self) -> Iterator[Callable[[], AbstractContextManager[None]]]:
+        """Around a forward pass that may have to be made again, by the same inputs. Gives what to
+        make the second pass in: it starts at the edited layer's block, where the model is known to
+        fit "generation" and no gradients are wanted, else from the beginning."""
+        if torch.is_grad_enabled() or not self._fit.get("generation"):
+            yield nullcontext
+            return
+        first = _Pass()
+        with self._recorded(first):
+            yield lambda: self._played(first) if first.complete else nullcontext()
 
     @contextmanager
     def remembering(self) -> Iterator[None]:

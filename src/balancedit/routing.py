@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import copy
 import functools
+import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,7 @@ from balancedit.calls import (
     chunked_prefill,
     named_arguments,
     override,
+    refuse_packed,
     takes_mask,
     weakly_known,
 )
@@ -36,14 +38,18 @@ from balancedit.decisions import Decision, OpenTraces, Route, RouteTrace
 from balancedit.errors import RoutingError
 from balancedit.keys import Pool
 from balancedit.models.support import check_not_compiled
-from balancedit.prompts import greedily, prompts_alone
-
-Read = Callable[[torch.Tensor, torch.Tensor], list[str]]
+from balancedit.old_answers import OldAnswers, PromptCall
+from balancedit.prompts import evaluating, prompts_alone
+from balancedit.replay import Prefix
 
 _IN_PIECES = (
     "the prompt arrives in pieces (a chunked prefill, or a continued conversation); edits are "
     "chosen on whole prompts: pass it in one call, with prefill_chunk_size=None and without a "
     "filled cache"
+)
+_CONTINUED = (
+    "the cache that was passed holds {} tokens of earlier turns already, and edits are chosen on "
+    "whole prompts: give the whole conversation as input_ids, without past_key_values"
 )
 
 
@@ -52,15 +58,21 @@ class _Call:
     """One observed call of the language model."""
 
     prompt: torch.Tensor | None = None  # (B, T) bool: tokens that make the key; None = decode step
+    outer: nn.Module | None = None  # whose call it is: the outermost module observed
+    prompts: tuple[torch.Tensor, torch.Tensor] | None = None  # of `outer`: prompt and all tokens
+    extra: int = 0  # tokens behind the prompt that `generate` guesses at
     route: Route | None = None
     cache: Any = None
 
 
 @dataclass
 class _Session:
-    """One `generate`: its first call is the prompt, all later ones are decode steps."""
+    """One `generate`: its first call is the prompt, all later ones are decode steps. shape: (B, T)
+    of the prompts it was given; its first call may bring more rows (beams) and more tokens
+    (guesses at the answer)."""
 
     route: Route | None = None
+    shape: tuple[int, int] | None = None
 
 
 class Router:
@@ -69,8 +81,8 @@ class Router:
     path: the modules from the model's root down to (not including) the edited layer.
     key_layer: the module whose input makes the key; it must run no later than the edited layer.
     decide: (B, D) float32 keys -> one `Decision` a row; None while nothing needs deciding.
-    read: (B, tokens) that `generate` gave and (B, T) prompt ids -> the answers' texts; needed where
-    decisions make claims.
+    old_answers: asks what the untouched model would say; needed where decisions make claims.
+    prefix: what a second pass over the same prompts may start from.
     """
 
     def __init__(
@@ -78,8 +90,9 @@ class Router:
         path: Sequence[nn.Module],
         key_layer: nn.Module,
         pool: Pool,
-        decide: Callable[[torch.Tensor], Sequence[Decision]] | None,
-        read: Read | None = None,
+        decide: Callable[[torch.Tensor], Sequence[Decision]] | None = None,
+        old_answers: OldAnswers | None = None,
+        prefix: Prefix | None = None,
     ) -> None:
         self._path = tuple(path)
         self._observed = [m for m in path if takes_mask(m)]
@@ -92,9 +105,11 @@ class Router:
         self._key_layer = key_layer
         self._pool = pool
         self.decide = decide
-        self._read = read
+        self.claims = False  # whether decisions may depend on what the untouched model says
+        self._old_answers = old_answers
+        self._prefix = prefix
         self._decided: Sequence[Decision] | None = None
-        self._leave_open = False
+        self._deciding = False
         self._depth = 0
         self._call: _Call | None = None
         self._session: _Session | None = None
@@ -120,9 +135,12 @@ class Router:
             self._undo.append(override(module, "generate", self._held_over(module)))
             if callable(getattr(module, "generate_batch", None)):
                 self._undo.append(override(module, "generate_batch", _refuse_packed))
-        if self._read is not None:
-            root = self._path[0]
-            self._undo.append(override(root, "forward", self._forward_settled(root)))
+        if self._old_answers is not None:
+            for module in dict.fromkeys([self._path[0], *self._generators]):
+                self._undo.append(override(module, "forward", self._decided_first(module)))
+        root = self._path[0]
+        if callable(getattr(root, "save_pretrained", None)):
+            self._undo.append(override(root, "save_pretrained", self._warned(root)))
 
     def detach(self) -> None:
         """Stop watching and forget every held decision."""
@@ -138,98 +156,180 @@ class Router:
 
         @functools.wraps(inner)
         def generate(*args: Any, **kwargs: Any) -> Any:
-            if self.decide is not None and chunked_prefill(module, kwargs):
-                raise RoutingError(_IN_PIECES)
+            if self.decide is not None and not self._paused:
+                self._check_generation(module, kwargs)
             kwargs.setdefault("disable_compile", True)  # compiled steps may pass hooks over
-
-            def once() -> Any:
-                with self._generating():
-                    return inner(*args, **kwargs)
-
-            def said() -> list[str]:
-                asked = greedily(kwargs)
-                ids = args[0] if args else asked.get("input_ids", asked.get("inputs"))
-                with self._generating():
-                    out = inner(*args, **asked)
-                return self._texts(out, ids)
-
-            return self._settle(once, said)
+            ids = args[0] if args else kwargs.get("inputs")
+            with self._generating(batch_shape(kwargs if ids is None else {"input_ids": ids})):
+                return inner(*args, **kwargs)
 
         return generate
 
-    def _forward_settled(self, root: nn.Module) -> Callable[..., Any]:
-        """`forward` of the whole model, run again where the first run left a prompt undecided and
-        an edit turns out to fire."""
-        inner: Any = root.forward
+    def _check_generation(self, module: nn.Module, kwargs: dict[str, Any]) -> None:
+        """Raise `RoutingError` for a way of generating in which prompts are not seen whole."""
+        if chunked_prefill(module, kwargs):
+            raise RoutingError(_IN_PIECES)
+        earlier = cached_length(kwargs.get("past_key_values"))
+        if earlier:
+            raise RoutingError(_CONTINUED.format(earlier))
+        if kwargs.get("assistant_early_exit") is not None:
+            raise RoutingError(
+                "with assistant_early_exit the model drafts its answers in passes that end before "
+                "the edited layer; leave it out, or draft with an assistant_model"
+            )
+
+    def _warned(self, root: nn.Module) -> Callable[..., Any]:
+        """`save_pretrained` that says what it does not save."""
+        inner: Any = root.save_pretrained
+
+        @functools.wraps(inner)
+        def save_pretrained(*args: Any, **kwargs: Any) -> Any:
+            if self.decide is not None:
+                warnings.warn(
+                    "this saves the untouched model: edits stand beside it and are not in its "
+                    "weights; keep them with Editor.save(directory), and load both with "
+                    "Editor.load(model, edits=directory)",
+                    stacklevel=2,
+                )
+            return inner(*args, **kwargs)
+
+        return save_pretrained
+
+    # -- deciding first ----------------------------------------------------------------------
+
+    def _decided_first(self, module: nn.Module) -> Callable[..., Any]:
+        """`forward` that settles what its prompts' decisions wait for before it gives anything. The
+        pass in which nothing waits, or nothing fires that waited, is the call's own and only one.
+        """
+        inner: Any = module.forward
 
         @functools.wraps(inner)
         def forward(*args: Any, **kwargs: Any) -> Any:
-            if self._session is not None or self.decide is None:
+            call = self._call
+            undecided = self.decide is not None and self._decided is None and not self._paused
+            if not undecided or self._deciding or call is None or call.outer is not module:
                 return inner(*args, **kwargs)
-            given = named_arguments(root, args, kwargs)
-            cache = given.get("past_key_values")
-            if cached_length(cache):
+            if call.prompts is None:  # a decode step
                 return inner(*args, **kwargs)
-            fresh = copy.deepcopy(cache)
-            runs = 0
-
-            def once() -> Any:
-                nonlocal runs
-                runs += 1
-                if runs > 1 and cache is not None:
-                    vars(cache).update(vars(fresh))
+            given = named_arguments(module, args, kwargs)
+            if any(m.training for m in module.modules()):
+                return self._decided_apart(module, inner, args, kwargs, given)
+            if not self.claims:
                 return inner(*args, **kwargs)
-
-            def said() -> list[str]:
-                mask = given.get("attention_mask")
-                real = torch.ones_like(given["input_ids"]) if mask is None else mask
-                prompts = prompts_alone(
-                    given, self._without_answer(real.bool(), given.get("labels"))
-                )
-                with self._generating():
-                    out = type(root).generate(root, **greedily(prompts))  # type: ignore[attr-defined]
-                return self._texts(out, prompts["input_ids"])
-
-            return self._settle(once, said)
+            return self._settled(module, inner, args, kwargs, given)
 
         return forward
 
-    def _settle(self, once: Callable[[], Any], said: Callable[[], list[str]]) -> Any:
-        """Run prompts, and once more where what the untouched model says to them makes an edit
-        fire. said: asks it."""
-        settled = self._leave_open or self._decided is not None or self._session is not None
-        if self._read is None or self.decide is None or self._paused or settled:
-            return once()
-        outer, self._traces = self._traces, OpenTraces()
+    def _settled(
+        self, module: nn.Module, inner: Any, args: Any, kwargs: Any, given: dict[str, Any]
+    ) -> Any:
+        """A call's output under decisions that wait for nothing."""
+        cache = given.get("past_key_values")
+        fresh = copy.deepcopy(cache)  # empty
+        again = self._prefix.first_of_two() if self._prefix else nullcontext(nullcontext)
+        self._deciding = True
         try:
-            with self._traces.tracing() as seen, self.left_open():
-                out = once()
-            if any(row.claims for row in seen.rows):
-                with self.paused():
-                    texts = said()
-                beams = len(seen.rows) // len(texts)
-                rows = [row.settled(texts[i // beams]) for i, row in enumerate(seen.rows)]
-                if any(row.fired for row in rows):
-                    with self.decided(rows):
-                        out = once()
-                seen.rows[:] = rows
+            with self._traces.set_aside() as seen, again as second_pass:
+                out = inner(*args, **kwargs)
+            rows = self._settled_rows(module, given, out, seen.rows)
+            if rows is not seen.rows and Route.of(rows).groups != Route.of(seen.rows).groups:
+                if cache is not None:
+                    vars(cache).update(vars(fresh))
+                with self._redirected(rows), self._traces.set_aside(), second_pass():
+                    out = inner(*args, **kwargs)
+            else:
+                self._hold(Route.of(rows))
         finally:
-            self._traces = outer
+            self._deciding = False
         if seen.rows:
-            self._traces.record(seen.rows, seen.stacked_keys())
+            self._traces.record(rows, seen.stacked_keys())
         return out
 
-    def _texts(self, out: Any, prompt: torch.Tensor | None) -> list[str]:
-        assert self._read is not None
-        ids = out.new_zeros((len(out), 0)) if prompt is None else prompt
-        return self._read(out, ids)
+    def _settled_rows(
+        self, module: nn.Module, given: dict[str, Any], out: Any, rows: list[Decision]
+    ) -> list[Decision]:
+        """The decisions on the prompts of the call under way, once it is known what the untouched
+        model, which gave `out`, would say."""
+        waiting = {i: row.asked_of for i, row in enumerate(rows) if row.claims}
+        call = self._call
+        if not waiting or call is None or call.prompts is None:
+            return rows
+        assert self._old_answers is not None
+        shape = self._session.shape if self._session else None
+        beams = max(1, len(rows) // shape[0]) if shape else 1  # alike: asked about once
+        asked = {i: answers for i, answers in waiting.items() if i % beams == 0}
+        seen = PromptCall(module, given, *call.prompts, out)
+        found = self._old_answers.given(seen, asked, self._apart)
+        return [
+            row.settled(found[i - i % beams]) if row.claims else row for i, row in enumerate(rows)
+        ]
+
+    def _decided_apart(
+        self, module: nn.Module, inner: Any, args: Any, kwargs: Any, given: dict[str, Any]
+    ) -> Any:
+        """A call's output under decisions that a pass of our own took on its prompts: for a model
+        in training mode, whose dropout would be in the keys."""
+        assert self._call is not None and self._call.prompts is not None
+        assert self._old_answers is not None
+        prompt, _ = self._call.prompts
+        prompts = prompts_alone(given, prompt, self._old_answers.inputs())
+        with (
+            torch.no_grad(),
+            evaluating(module),
+            self._elsewhere(),
+            self._traces.set_aside() as seen,
+        ):
+            module(**prompts)
+        with self._redirected(seen.rows), self._traces.set_aside():
+            out = inner(*args, **kwargs)
+        self._traces.record(seen.rows, seen.stacked_keys())
+        return out
 
     @contextmanager
-    def _generating(self) -> Iterator[None]:
+    def _elsewhere(self) -> Iterator[None]:
+        """Inside the context calls of the model have nothing to do with the one under way."""
+        before = self._depth, self._call, self._session
+        self._depth, self._call, self._session = 0, None, None
+        try:
+            with self.prompt_lengths(None):
+                yield
+        finally:
+            self._depth, self._call, self._session = before
+
+    @contextmanager
+    def _apart(self) -> Iterator[None]:
+        """Inside the context calls have nothing to do with the one under way, and nothing fires."""
+        with self._elsewhere(), self.paused(), self._traces.set_aside():
+            yield
+
+    @contextmanager
+    def _redirected(self, rows: Sequence[Decision]) -> Iterator[None]:
+        """Inside the context the call under way is run (again) with these decisions, one a row."""
+        if self._call is not None:
+            self._call.route = None
+        if self._session is not None:
+            self._session.route = None
+        previous, self._decided = self._decided, rows
+        try:
+            yield
+        finally:
+            self._decided = previous
+
+    def _hold(self, route: Route) -> None:
+        """Go on with this route, in the call under way and the decode steps behind it."""
+        if self._call is not None and self._call.route is not None:
+            self._call.route = route
+        if self._session is not None and self._session.route is not None:
+            self._session.route = route
+
+    @contextmanager
+    def _generating(self, shape: tuple[int, int] | None) -> Iterator[None]:
         if self._session is not None:  # a model whose generate calls its language model's
+            if self._session.route is None:
+                self._session.shape = shape or self._session.shape
             yield
             return
-        self._session, self._depth = _Session(), 0
+        self._session, self._depth = _Session(shape=shape), 0
         try:
             yield
         finally:
@@ -261,25 +361,6 @@ class Router:
         finally:
             self._paused -= 1
 
-    @contextmanager
-    def left_open(self) -> Iterator[None]:
-        """Inside the context undecided prompts stay undecided: the caller asks the untouched model
-        and comes again with `decided`."""
-        previous, self._leave_open = self._leave_open, True
-        try:
-            yield
-        finally:
-            self._leave_open = previous
-
-    @contextmanager
-    def decided(self, rows: Sequence[Decision]) -> Iterator[None]:
-        """Inside the context every prompt's decisions are these, one a row or one a beam."""
-        previous, self._decided = self._decided, rows
-        try:
-            yield
-        finally:
-            self._decided = previous
-
     @property
     def is_paused(self) -> bool:
         """Whether a `paused` context is open."""
@@ -307,6 +388,8 @@ class Router:
         self._depth += 1
         if self._call is None:
             return
+        if self._depth == 1:
+            self._call.outer = module
         held = self._session.route if self._session else None
         given = kwargs if held is not None else named_arguments(module, args, kwargs)
         shape = batch_shape(given) or batch_shape(named_arguments(module, args, kwargs))
@@ -316,6 +399,8 @@ class Router:
             _check_rows(held, shape[0])
             self._call.route = held
             return
+        if self._depth == 1 and self._session is not None and self._session.shape is not None:
+            self._call.extra = max(0, shape[1] - self._session.shape[1])
         self._observe(given, *shape)
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
@@ -352,12 +437,15 @@ class Router:
             ids = given.get("inputs_embeds", given.get("input_ids"))
             device = ids.device if isinstance(ids, torch.Tensor) else None
             prompt = torch.ones((batch, length), dtype=torch.bool, device=device)
-        previous = call.prompt
+        if self.decide is not None and not self._paused:
+            refuse_packed(given, prompt)
+        previous, real = call.prompt, prompt
         call.prompt = self._without_answer(prompt, given.get("labels"))
         if previous is not None and previous.shape == call.prompt.shape:
-            call.prompt &= previous.to(
-                call.prompt.device
-            )  # an outer call may have known the labels
+            # an outer call may have known the labels
+            call.prompt = call.prompt & previous.to(call.prompt.device)
+        if call.prompts is None:
+            call.prompts = call.prompt, real
 
     def _held(self, batch: int, length: int, past: int, cache: Any) -> Route | None:
         """The decision this call must go on with, or None when it brings a new prompt."""
@@ -377,9 +465,13 @@ class Router:
         return route
 
     def _without_answer(self, real: torch.Tensor, labels: Any) -> torch.Tensor:
-        """Drop from `real` (B, T) the tokens of a teacher-forced answer."""
+        """Drop from `real` (B, T) the tokens of a teacher-forced answer, and guesses at one."""
         if self._session is not None:
-            return real
+            if self._call is None or not self._call.extra:
+                return real
+            kept = real.clone()
+            kept[:, -self._call.extra :] = False
+            return kept
         if self._prompt_lengths is not None:
             lengths = self._prompt_lengths.to(real.device)
             if lengths.shape != real.shape[:1] or bool((lengths < 1).any()):
@@ -406,6 +498,12 @@ class Router:
         if (self.decide is not None and not self._paused) or self._traces:
             keys = self._keys(args[0], call.prompt)
             rows = self.decisions(keys)
+            if not self._deciding and any(row.claims for row in rows):
+                raise RoutingError(
+                    f"a part of the model, {type(call.outer).__name__}, was called by itself, and "
+                    "an edit here fires only where the whole untouched model would give its old "
+                    "answer; call the model itself"
+                )
             self._traces.record(rows, keys)
         call.route = Route.of(rows)
         if self._session is not None:

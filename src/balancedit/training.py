@@ -15,15 +15,14 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers.utils import ModelOutput
 
 from balancedit.adapter import EditedLayer, Tensors
 from balancedit.errors import EditFailedError
+from balancedit.prompts import evaluating, with_answers
 
 
 @dataclass(frozen=True)
@@ -69,29 +68,6 @@ def with_answer(
 ) -> dict[str, torch.Tensor]:
     """Append one answer's token ids to every prompt; see `with_answers`."""
     return with_answers(model, inputs, [answer] * len(inputs["input_ids"]))
-
-
-def with_answers(
-    model: nn.Module, inputs: Mapping[str, torch.Tensor], answers: Sequence[Sequence[int]]
-) -> dict[str, torch.Tensor]:
-    """Append an answer's token ids to each of B prompts, shorter ones padded behind with masked
-    zeros.
-
-    The mask and token types grow by A as the model's own `generate` grows them: some models attend
-    both ways over a prompt and mark by its type where the answer begins.
-    """
-    ids = inputs["input_ids"]
-    longest = max(len(answer) for answer in answers)
-    padded = [[*answer, *[0] * (longest - len(answer))] for answer in answers]
-    tail = torch.tensor(padded, device=ids.device, dtype=ids.dtype)
-    grow: Any = model._update_model_kwargs_for_generation
-    grown = dict(inputs)
-    for _ in range(longest):
-        grown = grow(ModelOutput(), grown, is_encoder_decoder=False)
-    mask = grown["attention_mask"].clone()
-    for row, answer in enumerate(answers):
-        mask[row, mask.shape[1] - longest + len(answer) :] = 0
-    return grown | {"input_ids": torch.cat([ids, tail], dim=1), "attention_mask": mask}
 
 
 def answer_logits(
@@ -200,14 +176,11 @@ def frozen(model: nn.Module) -> Iterator[None]:
     """Inside the context no parameter of the model takes a gradient and dropout is off; both are
     put back as they were."""
     trainable = [p for p in model.parameters() if p.requires_grad]
-    modes = [(m, m.training) for m in model.modules() if m.training]
     try:
         for p in trainable:
             p.requires_grad_(False)
-        model.eval()
-        yield
+        with evaluating(model):
+            yield
     finally:
         for p in trainable:
             p.requires_grad_(True)
-        for module, mode in modes:
-            module.training = mode

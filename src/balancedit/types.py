@@ -23,9 +23,9 @@ PositiveSource = Literal["given", "model", "rules", "none"]
 class Answer:
     """One answer of an edited model, and the routing decision behind it.
 
-    `nearest` is the entry whose key lies nearest to the query, `distance` and `radius` are that
-    entry's as applied (in the units of the editor's distance); all three are None while no edit is
-    held. `fired` is the id of the edit whose transformation produced the text, None where the
+    `nearest` is the entry that fired or, where none did, the one whose key lies nearest to the
+    query; `distance` and `radius` are that entry's as applied (in the units of the editor's
+    distance); all three are None while no edit is held. `fired` is the id of the edit whose transformation produced the text, None where the
     untouched model did. A method without a scope (FT) names its newest edit as both, and gives
     neither distance nor radius.
     """
@@ -73,10 +73,12 @@ class Edit:
     state: EditState = "active"
     retired_by: str | None = None
     warnings: tuple[str, ...] = field(default_factory=tuple)
+    old_tokens: tuple[tuple[int, ...], ...] = ()  # the old answer's token ids, in each of its forms
 
     def to_dict(self) -> dict[str, Any]:
         """The edit as plain JSON types."""
         return asdict(self) | {
+            "old_tokens": [list(ids) for ids in self.old_tokens],
             "positives": list(self.positives),
             "retires": list(self.retires),
             "warnings": list(self.warnings),

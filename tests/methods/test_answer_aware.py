@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 import torch
 
-from balancedit import Editor
+import tiny
+from balancedit import Edit, Editor
 from balancedit.codebook import Match
-from balancedit.decisions import Claim, Decision
+from balancedit.decisions import AnswerIds, Claim, Decision, Said
 from balancedit.errors import InputError
 from balancedit.methods import balancedit
 from balancedit.methods.answer_aware import by_claims, old_answer
 from balancedit.methods.routed import Prompt
 from contract import (
-    FAR,
     OTHER,
     QUESTION,
     REWORDED,
@@ -34,68 +34,85 @@ from contract import (
     inputs_of,
     two_edits,
 )
+from tiny.taught import SAYS, STRANGE, WHO
 
 
 def test_the_old_answer_is_what_the_model_says_in_any_words() -> None:
-    assert old_answer(["hp", "HP.", "hp"]) == ("hp", ())
-    assert old_answer([" ", "hp"])[0] is None
-    old, (warning,) = old_answer(["hp", "dell"])
-    assert old is None
+    hp, written, dell = Said("hp", (5, 2)), Said("HP.", (6, 7, 2)), Said("dell", (8, 2))
+    assert old_answer([hp, written, hp]) == ("hp", ((5, 2), (6, 7, 2)), ())
+    assert old_answer([Said(" ", (9, 2)), hp])[:2] == (None, ())
+    old, tokens, (warning,) = old_answer([hp, dell])
+    assert (old, tokens) == (None, ())
     assert warning.startswith("the untouched model answers 'hp', and 'dell' when")
 
 
 class Held:
     """A record as far as a decision looks at it."""
 
-    def __init__(self, old: str | None) -> None:
-        self.old_answer = old
+    def __init__(self, *old: AnswerIds) -> None:
+        self.old_tokens = old
 
 
-def decide(*entries: tuple[str, float, str | None]) -> Decision:
+HP, WRITTEN, DELL, ASUS = (5, 2), (6, 7, 2), (8, 2), (9, 2)  # token ids of answers
+
+
+def decide(*entries: tuple[Any, ...]) -> Decision:
     """The decision on a row at these distances, all inside a radius of 1, from entries with these
-    old answers."""
-    matches = [Match(name, far, 1.0) for name, far, _ in entries]
-    edits: Any = {name: Held(old) for name, _, old in entries}
+    old answers: (name, distance, forms of the old answer …)."""
+    matches = [Match(name, far, 1.0) for name, far, *_ in entries]
+    edits: Any = {name: Held(*old) for name, _, *old in entries}
     nearest = matches[0] if matches else None
     (made,) = by_claims([nearest], [matches], edits)
     return made
 
 
 def test_the_nearest_entry_fires_whose_old_answer_is_given() -> None:
-    row = decide(("a", 0.1, "hp"), ("b", 0.2, "dell"), ("c", 0.3, "hp"))
-    assert [c.answer for c in row.claims] == ["hp", "dell", "hp"]
-    assert row.settled("hp").fired == "a"
-    assert row.settled("dell") == Decision("b", "a", 0.1, 1.0)
-    assert row.settled("asus") == Decision(None, "a", 0.1, 1.0)
+    row = decide(("a", 0.1, HP), ("b", 0.2, DELL), ("c", 0.3, HP))
+    assert [c.answers for c in row.claims] == [(HP,), (DELL,), (HP,)]
+    assert row.asked_of == (HP, DELL), "each answer once"
+    assert row.settled([HP]).fired == "a"
+    assert row.settled([DELL]) == Decision("b", "b", 0.2, 1.0)
+    assert row.settled([ASUS]) == row.settled([]) == Decision(None, "a", 0.1, 1.0)
+
+
+def test_any_form_of_the_old_answer_makes_it_fire() -> None:
+    row = decide(("a", 0.1, HP, WRITTEN))
+    assert row.asked_of == (HP, WRITTEN)
+    assert row.settled([HP]).fired == row.settled([WRITTEN]).fired == "a"
+    assert row.settled([DELL]).fired is None
 
 
 def test_an_entry_without_an_old_answer_goes_by_its_radius() -> None:
-    assert decide(("a", 0.1, None), ("b", 0.2, "hp")) == Decision("a", "a", 0.1, 1.0)
-    row = decide(("a", 0.1, "hp"), ("b", 0.2, None), ("c", 0.3, "dell"))
-    assert row.claims == (Claim("hp", Decision("a", "a", 0.1, 1.0)),)
-    assert row.settled("dell").fired == "b"
+    assert decide(("a", 0.1), ("b", 0.2, HP)) == Decision("a", "a", 0.1, 1.0)
+    row = decide(("a", 0.1, HP), ("b", 0.2), ("c", 0.3, DELL))
+    assert row.claims == (Claim((HP,), Decision("a", "a", 0.1, 1.0)),)
+    assert row.settled([DELL]).fired == "b"
     assert decide() == Decision()
 
 
 # -- on models -------------------------------------------------------------------------------
 
 
-#: Wide radii: most of what is asked lies inside.
-WIDE = {"scope": "answer-aware", "alpha": 0.05}
+THING = tiny.picture(STRANGE)  # of another kind, with another name
 
 
 @pytest.fixture
-def make(make_editor: Any) -> Any:
-    return partial(make_editor, scope="answer-aware")
+def make(make_sure_editor: Any) -> Any:
+    return partial(make_sure_editor, scope="answer-aware")
 
 
 @pytest.fixture
-def sure(make_editor: Any, family: str) -> Any:
-    """Editors of the tiny BLIP-2, which says the same to most questions; the tiny LLaVA says
-    something else to every wording."""
-    if family != "blip2":
-        pytest.skip("a model that is sure of its answers is needed")
-    return make_editor
+def sure(make_sure_editor: Any) -> Any:
+    """Editors of tiny models that are sure of their answers (`tiny.taught`)."""
+    return make_sure_editor
+
+
+def widened(editor: Editor, edit: Edit) -> Edit:
+    """The edit, with a radius that holds every prompt."""
+    codebook, key = editor._method._codebook, editor._store.load([edit.id])[0][0].key
+    codebook.remove(edit.id)
+    codebook.add(edit.id, key, 1e6)
+    return edit
 
 
 def said(editor: Editor, image: Any, question: str) -> str:
@@ -105,61 +122,50 @@ def said(editor: Editor, image: Any, question: str) -> str:
 
 
 def test_it_fires_only_where_the_old_answer_is_given(sure: Any) -> None:
-    editor = sure(**WIDE)
-    edit = editor.edit(A, QUESTION, "ab", rephrasings=REWORDED)
-    assert edit.old_answer == said(editor, A, QUESTION)
-    asked = [(i, q) for i in (A, B, FAR) for q in (QUESTION, *REWORDED, "who?", OTHER)]
+    editor = sure(scope="answer-aware")
+    edit = widened(editor, editor.edit(A, QUESTION, "ab", rephrasings=REWORDED))
+    assert edit.old_answer == said(editor, A, QUESTION) == SAYS[QUESTION]
+    asked = [(i, q) for i in (A, B, THING) for q in (QUESTION, *REWORDED, WHO, OTHER)]
     answers = editor.ask([i for i, _ in asked], [q for _, q in asked])
     seen = set()
     for (image, question), answer in zip(asked, answers, strict=True):
         old = said(editor, image, question)
         inside, fires = answer.distance <= answer.radius, answer.fired is not None
         assert fires == (inside and old == edit.old_answer)
-        assert answer.text == old or fires
-        seen.add((inside, fires))
-    assert {(True, True), (True, False)} <= seen
-    assert "not the fact's old answer" in editor.explain(A, "who?").reason
+        assert answer.text == ("ab" if fires else old)
+        seen.add((inside, old))
+    assert {(True, "no"), (True, "so"), (True, "me")} <= seen, "each way inside the radius"
+    assert "not the fact's old answer" in editor.explain(A, WHO).reason
     assert "fires" in editor.explain(A, QUESTION).reason
 
 
-def test_a_fact_the_model_is_unsure_of_keeps_its_radius(make_editor: Any, family: str) -> None:
-    if family != "llava":
-        pytest.skip("a model that says something else to every wording is needed")
-    editor = make_editor(**WIDE)
-    edit = editor.edit(A, QUESTION, "ab", rephrasings=REWORDED)
-    assert edit.old_answer is None
+def test_a_fact_the_model_is_unsure_of_keeps_its_radius(sure: Any) -> None:
+    editor = sure(scope="answer-aware")
+    edit = widened(editor, editor.edit(A, QUESTION, "ab", rephrasings=[WHO]))
+    assert (edit.old_answer, edit.old_tokens) == (None, ())
     (warning,) = [w for w in edit.warnings if "radius alone decides" in w]
-    assert f"'{said(editor, A, QUESTION)}', and '{said(editor, A, REWORDED[0])}'" in warning
-    assert editor.ask(A, REWORDED[0]).fired == edit.id
+    assert f"'{SAYS[QUESTION]}', and '{SAYS[WHO]}'" in warning
+    assert editor.ask(A, WHO).fired == edit.id
 
 
 def test_only_rewordings_answered_otherwise_are_asked(
-    make_editor: Any, monkeypatch: pytest.MonkeyPatch
+    sure: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[list[str]] = []
     real = balancedit.untouched
     monkeypatch.setattr(
         balancedit, "untouched", lambda *a: asked.append([q for _, q in a[2]]) or real(*a)
     )
-    editor = make_editor(**WIDE)
-    editor.edit(A, QUESTION, "ab", rephrasings=REWORDED[:1])
-    assert asked == [[REWORDED[0]]], "the answers of random weights do not end"
+    editor = sure(alpha=0.05)
+    editor.edit(A, QUESTION, "ab", rephrasings=[WHO])
+    assert asked == [[WHO]]
     asked.clear()
-    monkeypatch.setattr(balancedit, "_IN_PASSING", 99)
-    monkeypatch.setattr(editor._method, "_read", answered_alike(editor._method._read))
-    assert editor.edit(B, QUESTION, "ab", rephrasings=REWORDED[:1]).old_answer == said(
-        editor, B, QUESTION
-    )
+    assert editor.edit(B, QUESTION, "ab", rephrasings=REWORDED[:1]).old_answer == SAYS[QUESTION]
     assert asked == [[]]
 
 
-def answered_alike(read: Any) -> Any:
-    """Readings in which the model gives everything that is expected of it."""
-    return lambda prompts: read(prompts)._replace(gives=[bool(p.expected) for p in prompts])
-
-
-def test_what_the_model_says_of_itself_is_seen_in_passing(make: Any) -> None:
-    editor = make()
+def test_what_the_model_says_of_itself_is_seen_in_passing(make_editor: Any) -> None:
+    editor = make_editor()
     inputs = inputs_of(editor, [A], [QUESTION])
     with torch.no_grad():
         out = editor.model.generate(**inputs, do_sample=False, max_new_tokens=3)
@@ -181,10 +187,10 @@ def test_what_the_model_says_of_itself_is_seen_in_passing(make: Any) -> None:
 
 
 def test_a_new_fact_goes_by_its_radius(sure: Any) -> None:
-    editor = sure(**WIDE)
-    edit = editor.edit(A, QUESTION, "ab", rephrasings=REWORDED, new=True)
-    assert (edit.old_answer, edit.warnings) == (None, ())
-    assert editor.ask(A, "who?").fired == edit.id
+    editor = sure(scope="answer-aware")
+    edit = widened(editor, editor.edit(A, QUESTION, "ab", rephrasings=REWORDED, new=True))
+    assert (edit.old_answer, edit.old_tokens, edit.warnings) == (None, (), ())
+    assert editor.ask(A, WHO).fired == edit.id
 
 
 def test_the_old_answer_is_the_untouched_models(sure: Any) -> None:
@@ -203,6 +209,7 @@ def test_the_contract_holds(make: Any, tmp_path: Path) -> None:
     editor = make()
     with given_back(editor) as base:
         edits = two_edits(editor)
+        assert all(editor.get(edit).old_tokens for edit in edits), "both wait for the old answer"
         assert_changes_only_inside(editor, base)
         assert_a_batch_equals_its_singles(editor, edits)
         assert_padding_may_stand_on_either_side(editor, edits)
@@ -217,9 +224,9 @@ def test_the_contract_holds(make: Any, tmp_path: Path) -> None:
 
 
 def test_the_raw_model_decides_as_ask_does(sure: Any) -> None:
-    editor = sure(**WIDE)
-    edit = editor.edit(A, QUESTION, "ab", rephrasings=REWORDED)
-    asked = ([A, A, B, A], [QUESTION, "who?", QUESTION, OTHER])
+    editor = sure(scope="answer-aware")
+    edit = widened(editor, editor.edit(A, QUESTION, "ab", rephrasings=REWORDED))
+    asked = ([A, A, B, A], [QUESTION, WHO, QUESTION, OTHER])
     expected = [a.fired for a in editor.ask(*asked)]
     inputs = inputs_of(editor, *asked)
     with torch.no_grad(), editor, editor._method.tracing() as trace:
@@ -262,16 +269,22 @@ def test_teacher_forcing_decides_as_ask_does(sure: Any) -> None:
     assert [top[0] for top in forced.top] == list(forced.ids)
 
 
-def test_what_fires_is_generated_twice_and_nothing_else(sure: Any) -> None:
+def test_only_what_may_fire_is_looked_at_again(sure: Any) -> None:
+    """A prompt outside every radius is read once; one inside once more, from its cache, where its
+    first token is the old answer's; and again where the edit fires."""
     editor = sure(scope="answer-aware")
-    editor.edit(A, QUESTION, "ab", rephrasings=REWORDED)
-    runs: list[bool] = []  # of the edited layer: whether with a whole prompt
+    edit = widened(editor, editor.edit(A, QUESTION, "ab", rephrasings=REWORDED))
+    editor.ask(A, QUESTION)  # the first time ways of asking are held against one another
+    runs: list[int] = []  # tokens that came to the edited layer
     layer = editor.model.get_submodule(editor.layer)
-    handle = layer.register_forward_pre_hook(lambda _, args: runs.append(len(args[0]) > 1))
-    for image, question, prompts in ((FAR, OTHER, 1), (A, QUESTION, 2)):
+    handle = layer.register_forward_pre_hook(lambda _, args: runs.append(args[0].shape[-2]))
+    tokens = len(editor._loaded.prompter.answer_ids("no", 2))
+    for image, question, fires in ((A, WHO, False), (A, QUESTION, True)):
+        n = inputs_of(editor, [image], [question])["input_ids"].shape[1]
         runs.clear()
-        editor.ask(image, question)
-        assert sum(runs) == prompts
+        assert (editor.ask(image, question).fired == edit.id) == fires
+        again = [tokens - 1, n] if fires else []
+        assert runs == [n, *again, *[1] * (tokens - 1)]
     handle.remove()
 
 
@@ -281,24 +294,27 @@ def test_a_wrong_scope_is_refused() -> None:
 
 
 def test_an_edit_keeps_its_scope_whatever_the_editors(sure: Any, tmp_path: Path) -> None:
-    editor = sure(**WIDE, edits=tmp_path)
+    editor = sure(alpha=0.05, edits=tmp_path)
     edit = editor.edit(A, QUESTION, "ab", rephrasings=REWORDED)
     other: Editor = sure(edits=tmp_path)
     assert other.list() == [edit]
-    asked = ([A, A, A], [QUESTION, "who?", OTHER])
+    asked = ([A, A, A], [QUESTION, WHO, OTHER])
     fired = [[x.fired for x in e.ask(*asked)] for e in (editor, other)]
     assert fired == [[edit.id, None, None]] * 2
 
 
 def test_what_the_untouched_model_said_is_not_generated_again(sure: Any) -> None:
     editor = sure(scope="answer-aware")
-    editor.edit(A, QUESTION, "ab", rephrasings=REWORDED)
+    edit = widened(editor, editor.edit(A, QUESTION, "ab", rephrasings=REWORDED))
     steps: list[int] = []
     layer = editor.model.get_submodule(editor.layer)
     handle = layer.register_forward_pre_hook(lambda *_: steps.append(1))
     with editor.remembering():
-        first = editor.ask([A, FAR], [QUESTION, OTHER])
+        first = editor.ask([A, A], [WHO, OTHER])
+        assert [a.text for a in first] == [SAYS[WHO], SAYS[OTHER]]
         n = len(steps)
-        assert editor.ask([A, FAR], [QUESTION, OTHER]) == first
-        assert len(steps) - n == n - 32, "only the edit that fires is generated again"
+        assert editor.ask([A, A], [WHO, OTHER]) == first
+        assert len(steps) == n, "what they say is known, and nothing fires"
+        changed = editor.ask([A, A], [QUESTION, OTHER])
+        assert [a.fired for a in changed] == [edit.id, None]
     handle.remove()

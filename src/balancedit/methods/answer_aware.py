@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from balancedit.codebook import Match
-from balancedit.decisions import Claim, Decision
+from balancedit.decisions import AnswerIds, Claim, Decision, Said
 from balancedit.methods.routed import by_radius
 from balancedit.text import same_text
 
@@ -22,24 +22,36 @@ class Entry(Protocol):
     """What is looked at of an entry."""
 
     @property
-    def old_answer(self) -> str | None:
-        """What the untouched model must say where it fires; None: it does not matter."""
+    def old_tokens(self) -> tuple[AnswerIds, ...]:
+        """What the untouched model must say where it fires, in each form it says it in; none: it
+        does not matter."""
 
 
-def old_answer(said: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
-    """The fact's old answer, and what stands in the record where there is none.
+class OldAnswer(NamedTuple):
+    """A fact's old answer. tokens: each form in which the untouched model gives it; none of either
+    where the radius alone decides, and warnings say why."""
 
-    said: what the untouched model says to the edit's own question, then to its rephrasings. A fact
-    whose old answer is empty, or changes with the wording, keeps its radius alone.
+    text: str | None
+    tokens: tuple[AnswerIds, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def old_answer(said: Sequence[Said]) -> OldAnswer:
+    """What the untouched model must say where an edit fires.
+
+    said: what it says to the edit's own question, then to its rephrasings. A fact whose old answer
+    is empty, or changes with the wording, keeps its radius alone; one that is only written in other
+    ways ("hp", "HP.") counts in each of them.
     """
     first, *others = said
-    if not first.strip():
-        return None, ("the untouched model has no answer of its own; the radius alone decides",)
-    other = next((o for o in others if not same_text(o, first)), None)
+    if not first.text.strip():
+        why = "the untouched model has no answer of its own; the radius alone decides"
+        return OldAnswer(None, warnings=(why,))
+    other = next((o.text for o in others if not same_text(o.text, first.text)), None)
     if other is not None:
-        unsure = f"the untouched model answers '{first}', and '{other}' when asked in other words"
-        return None, (f"{unsure}; the radius alone decides",)
-    return first, ()
+        unsure = f"the untouched model answers '{first.text}', and '{other}' when asked in other"
+        return OldAnswer(None, warnings=(f"{unsure} words; the radius alone decides",))
+    return OldAnswer(first.text, tuple(dict.fromkeys(s.ids for s in said)))
 
 
 def by_claims(
@@ -57,9 +69,9 @@ def by_claims(
     for decision, matches in zip(by_radius(nearest), inside, strict=True):
         silent, claims = replace(decision, fired=None), []
         for match in matches:
-            fires = replace(silent, fired=match.id)
-            old = entries[match.id].old_answer
-            if old is None:
+            fires = Decision(match.id, match.id, match.distance, match.radius)
+            old = entries[match.id].old_tokens
+            if not old:
                 silent = fires
                 break
             claims.append(Claim(old, fires))

@@ -21,7 +21,7 @@ import torch
 
 from balancedit.answer_path import Residual, finetune_together
 from balancedit.codebook import DISTANCES, Codebook, Match
-from balancedit.decisions import Decision
+from balancedit.decisions import AnswerIds, Decision, Said
 from balancedit.errors import (
     DamagedEditError,
     EditFailedError,
@@ -33,7 +33,7 @@ from balancedit.generation import untouched
 from balancedit.images import ANCHORS
 from balancedit.keys import KEY_TYPES, POOLS, kept_as
 from balancedit.low_rank import EitherForm, full_weight, is_full, kept, low_rank_start
-from balancedit.methods.answer_aware import by_claims, old_answer
+from balancedit.methods.answer_aware import OldAnswer, by_claims, old_answer
 from balancedit.methods.protocol import EditRequest, LearnedEdit, Row
 from balancedit.methods.routed import Prompt, RoutedMethod, by_radius, check_adam
 from balancedit.models.loading import LoadedModel
@@ -123,7 +123,7 @@ class _Fact:
     answer: Sequence[int]
     key: torch.Tensor
     radius: Radius
-    said: tuple[str, ...]
+    said: tuple[Said, ...]
     x: torch.Tensor
     y: torch.Tensor
     residual: Residual | None
@@ -259,29 +259,29 @@ class BalancEdit(RoutedMethod):
             for i, request in enumerate(requests)
         ]
 
-    def _expected(self, request: EditRequest) -> list[int]:
+    def _expected(self, request: EditRequest) -> AnswerIds:
         """What the untouched model may say to a rewording; nothing where it is long, and so hardly
         ever the same."""
-        ids = self._ids(request.untouched) if request.untouched else []
-        return ids if len(ids) <= _IN_PASSING else []
+        said = request.untouched
+        return said.ids if said is not None and len(said.ids) <= _IN_PASSING else ()
 
     def _ids(self, answer: str) -> list[int]:
         return self._loaded.prompter.answer_ids(answer, self._loaded.eos)
 
     def _said(
         self, requests: Sequence[EditRequest], reworded: Sequence[Prompt], gives: Sequence[bool]
-    ) -> list[tuple[str, ...]]:
+    ) -> list[tuple[Said, ...]]:
         """What the untouched model says to every request's question and rephrasings; it is asked
         only where it did not answer alike in passing (`gives`)."""
-        said = [r.untouched or "" for r in requests for _ in r.positives]
-        doubtful = [i for i, old in enumerate(said) if old and not gives[i]]
+        said = [r.untouched for r in requests for _ in r.positives]
+        doubtful = [i for i, old in enumerate(said) if old is not None and not gives[i]]
         rows = [(reworded[i].image, reworded[i].question) for i in doubtful]
-        for i, text in zip(doubtful, untouched(self._loaded, self, rows), strict=True):
-            said[i] = text
+        for i, other in zip(doubtful, untouched(self._loaded, self, rows), strict=True):
+            said[i] = other
         others = iter(said)
         made = []
         for r in requests:
-            own = tuple(islice(others, len(r.positives)))
+            own = [one for one in islice(others, len(r.positives)) if one is not None]
             made.append((r.untouched, *own) if r.untouched is not None else ())
         return made
 
@@ -323,7 +323,7 @@ class BalancEdit(RoutedMethod):
             if isinstance(trained, EditFailedError):
                 made.append(trained)
                 continue
-            old, unsure = old_answer(fact.said) if fact.said else (None, ())
+            old = old_answer(fact.said) if fact.said else OldAnswer(None)
             made.append(
                 LearnedEdit(
                     key=fact.key.cpu(),
@@ -333,10 +333,11 @@ class BalancEdit(RoutedMethod):
                     d_negative=fact.radius.d_negative,
                     steps=trained.steps,
                     loss=trained.losses[-1],
-                    old_answer=old,
+                    old_answer=old.text,
+                    old_tokens=old.tokens,
                     overlaps=overlaps,
                     retires=retires,
-                    warnings=(*fact.radius.warnings, *unsure),
+                    warnings=(*fact.radius.warnings, *old.warnings),
                 )
             )
         return made
@@ -417,14 +418,17 @@ class BalancEdit(RoutedMethod):
         self._decide_by(self._decide if len(self._codebook) else None)
 
     def _meet(self, edit: Edit) -> None:
-        self._rivals[edit.id] = _Rival.of(edit)
-        self._claiming += edit.old_answer is not None
+        tokens = edit.old_tokens
+        if edit.old_answer is not None and not tokens:  # a record made before they were kept
+            tokens = (tuple(self._ids(edit.old_answer)),)
+        self._rivals[edit.id] = _Rival(edit.target, _known(edit.d_positive), tokens)
+        self._claiming += bool(tokens)
 
     def remove(self, edit_id: str) -> None:
         """Take an entry out of force; keys, radii and transformations of the others stay."""
         self._codebook.remove(edit_id)
         self._layer.remove(edit_id)
-        self._claiming -= self._rivals.pop(edit_id).old_answer is not None
+        self._claiming -= bool(self._rivals.pop(edit_id).old_tokens)
         self._decide_by(self._decide if len(self._codebook) else None)
 
     def settle(self) -> None:
@@ -472,11 +476,7 @@ class _Rival:
 
     target: str
     d_positive: float
-    old_answer: str | None
-
-    @classmethod
-    def of(cls, edit: Edit) -> _Rival:
-        return cls(edit.target, _known(edit.d_positive), edit.old_answer)
+    old_tokens: tuple[AnswerIds, ...]
 
 
 def _known(value: float | None) -> float:

@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 
 from balancedit.codebook import Match
-from balancedit.decisions import Decision, RouteTrace
+from balancedit.decisions import AnswerIds, Decision, RouteTrace, Said
 from balancedit.errors import EditFailedError
 from balancedit.pictures import Picture
 from balancedit.store.protocol import HeldEdits
@@ -38,7 +38,7 @@ class EditRequest:
     target: str
     positives: tuple[str, ...]
     negative: Picture | None
-    untouched: str | None = None
+    untouched: Said | None = None
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class LearnedEdit:
     """What learning produced; nothing of it is in force until `Method.add`.
 
     key: (D,) float32, D = width of the key layer's input. old_answer: what the untouched model must
-    say where the edit fires; None: it does not matter. tensors: what applying the edit needs,
-    by name, on the CPU, ready for safetensors. Radius and distances are None where the method has
+    say where the edit fires; None: it does not matter. old_tokens: its token ids, in each of its
+    forms. tensors: what applying the edit needs, by name, on the CPU, ready for safetensors. Radius and distances are None where the method has
     none.
     """
 
@@ -59,6 +59,7 @@ class LearnedEdit:
     d_positive: float | None = None
     d_negative: float | None = None
     old_answer: str | None = None
+    old_tokens: tuple[AnswerIds, ...] = ()
     overlaps: str | None = None
     retires: tuple[str, ...] = ()
     warnings: tuple[str, ...] = field(default_factory=tuple)
@@ -150,13 +151,6 @@ class Method(Protocol):
     def decisions(self, keys: torch.Tensor) -> Sequence[Decision] | None:
         """What is decided just now on prompts with these keys, (B, D) as `tracing` showed them;
         None where that depends on more."""
-
-    def left_open(self) -> AbstractContextManager[None]:
-        """Inside the context prompts whose decision waits for what the untouched model says go
-        through the untouched layer, and `tracing` shows what is claimed of them."""
-
-    def decided(self, rows: Sequence[Decision]) -> AbstractContextManager[None]:
-        """Inside the context every batch of prompts has these decisions, one a row."""
 
     def prompt_lengths(self, lengths: Sequence[int] | torch.Tensor) -> AbstractContextManager[None]:
         """Inside the context, row b's prompt is its first lengths[b] real tokens."""

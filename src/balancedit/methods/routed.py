@@ -16,11 +16,13 @@ from balancedit.answer_path import Recorded
 from balancedit.codebook import Match
 from balancedit.decisions import Decision, RouteTrace
 from balancedit.errors import EditFailedError, InputError
+from balancedit.generation import resumes
 from balancedit.keys import Pool
 from balancedit.methods.protocol import EditRequest, LearnedEdit, Row
 from balancedit.models.layers import ancestors, resolve_layer
 from balancedit.models.loading import LoadedModel
 from balancedit.pictures import Picture
+from balancedit.prompts import with_answers
 from balancedit.routing import Router
 from balancedit.store.protocol import HeldEdits
 from balancedit.training import (
@@ -31,7 +33,6 @@ from balancedit.training import (
     finetune,
     frozen,
     last_logits,
-    with_answers,
 )
 
 _ROWS = 32  # prompts in one pass
@@ -81,7 +82,11 @@ class RoutedMethod:
         self.reads_once = not (key_layer and loaded.prefix.covers(key_layer))
         self._loaded = loaded
         self._router = Router(
-            ancestors(loaded.model, loaded.layer), watched, pool, None, loaded.prompter.answers
+            ancestors(loaded.model, loaded.layer),
+            watched,
+            pool,
+            old_answers=loaded.old_answers,
+            prefix=loaded.prefix if self.reads_once else None,
         )
         self._layer = EditedLayer(layer, self._router, apply)
 
@@ -104,6 +109,8 @@ class RoutedMethod:
         """Make the model answer with the edits in force."""
         self._router.attach()
         self._layer.attach()
+        if self.holds_claims:  # found out once a model: whether second passes may start late
+            resumes(self._loaded, self)  # type: ignore[arg-type]
 
     def detach(self) -> None:
         """Give the model back as it was: no hook of ours is left, and no module was replaced."""
@@ -142,14 +149,6 @@ class RoutedMethod:
     def decisions(self, keys: torch.Tensor) -> Sequence[Decision] | None:
         """What is decided on prompts with these (B, D) keys."""
         return self._router.decisions(keys)
-
-    def left_open(self) -> AbstractContextManager[None]:
-        """Inside the context undecided prompts go through the untouched layer."""
-        return self._router.left_open()
-
-    def decided(self, rows: Sequence[Decision]) -> AbstractContextManager[None]:
-        """Inside the context every batch of prompts has these decisions, one a row."""
-        return self._router.decided(rows)
 
     def prompt_lengths(self, lengths: Sequence[int] | torch.Tensor) -> AbstractContextManager[None]:
         """Inside the context, only that many real tokens of each row make its key."""
@@ -214,7 +213,7 @@ class RoutedMethod:
 
     def _decide_by(self, decide: Decide | None) -> None:
         """How prompts are routed from now on; None while no edit is held."""
-        self._router.decide = decide
+        self._router.decide, self._router.claims = decide, self.holds_claims
 
     def _finetune(
         self,

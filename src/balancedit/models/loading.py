@@ -25,6 +25,7 @@ from balancedit.models.rephraser import Rephraser, backbone_rephraser
 from balancedit.models.support import check_config, check_model, check_takes_pictures
 from balancedit.models.table import BUNDLED
 from balancedit.models.weights import running_device
+from balancedit.old_answers import OldAnswers
 from balancedit.replay import Prefix
 from balancedit.vision import EncodedPictures, picture_encoders
 
@@ -50,12 +51,14 @@ class LoadedModel:
     pictures: EncodedPictures = field(init=False, repr=False, compare=False)
     prefix: Prefix = field(init=False, repr=False, compare=False)
     answers: AnswerPath = field(init=False, repr=False, compare=False)
+    old_answers: OldAnswers = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         encoders = picture_encoders(self.model, self.layer)
         object.__setattr__(self, "pictures", EncodedPictures(encoders))
         object.__setattr__(self, "prefix", Prefix(self.model, self.layer))
         object.__setattr__(self, "answers", AnswerPath(self.model, self.layer))
+        object.__setattr__(self, "old_answers", OldAnswers(self.prompter.input_names))
 
     def at(self, layer: str) -> LoadedModel:
         """The same model with another layer to edit, a dotted path. Raises `LayerError`."""
@@ -94,6 +97,12 @@ class LoadedModel:
         if ends:
             return int(ends[0])
         raise ModelLoadError(f"'{self.name}' has no end-of-sequence token; set tokenizer.eos_token")
+
+    @property
+    def ends(self) -> frozenset[int]:
+        """The tokens at which the model's own answers end."""
+        own = getattr(getattr(self.model, "generation_config", None), "eos_token_id", None)
+        return frozenset({self.eos, *([own] if isinstance(own, int) else own or [])})
 
     @property
     def context_length(self) -> int | None:

@@ -8,13 +8,14 @@ Letters: B = rows, T = tokens of the longest prompt.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
 from jinja2 import TemplateError
 from PIL import Image
 
+from balancedit.decisions import Said
 from balancedit.errors import InputError, ModelLoadError
 from balancedit.pictures import Picture, each
 
@@ -67,6 +68,7 @@ class Prompter:
         self._image_token = str(getattr(processor, "image_token", None) or "")
         special = [str(t) for t in self.tokenizer.added_tokens_decoder.values() if t.special]
         self._markers = [t for t in {*special, self._image_token} if t]
+        self._names = set(getattr(processor, "model_input_names", ()))
 
     def inputs(
         self, pictures: Sequence[Picture | None], questions: Sequence[str]
@@ -81,7 +83,12 @@ class Prompter:
         else:
             batch = self._from_template(images, questions)
         made = {k: v for k, v in batch.items() if isinstance(v, torch.Tensor) and k != "labels"}
+        self._names |= made.keys()
         return _padded_left(made) | _encoders_padded_right(made)
+
+    def input_names(self) -> frozenset[str]:
+        """Names of what the processor makes of a prompt, as far as it says and has shown."""
+        return frozenset(self._names)
 
     def _check_number(self, numbers: set[int]) -> None:
         """Raise `InputError` for rows with these numbers of pictures."""
@@ -120,10 +127,23 @@ class Prompter:
 
         Most models repeat the prompt before the answer, some give the answer only.
         """
-        out, prompt = out.cpu(), prompt.cpu()
-        if out.shape[1] >= prompt.shape[1] and torch.equal(out[:, : prompt.shape[1]], prompt):
-            out = out[:, prompt.shape[1] :]
-        return self.decode(out)
+        return self.decode(_behind(out, prompt))
+
+    def said(self, out: torch.Tensor, prompt: torch.Tensor, ends: Collection[int]) -> list[Said]:
+        """What `generate` gave, as for `answers`, with the token ids of each answer up to its end:
+        one of the tokens `ends`, or the text at which answers are cut."""
+        out = _behind(out, prompt)
+        texts = self.decode(out)
+        return [Said(t, self._cut(row, ends)) for t, row in zip(texts, out.tolist(), strict=True)]
+
+    def _cut(self, ids: list[int], ends: Collection[int]) -> tuple[int, ...]:
+        assert self.tokenizer is not None
+        last = next((i for i, token in enumerate(ids) if token in ends), len(ids) - 1)
+        ids = ids[: last + 1]
+        if self._end is not None and self._end in self.tokenizer.decode(ids):
+            at = range(1, len(ids) + 1)
+            ids = ids[: next(n for n in at if self._end in self.tokenizer.decode(ids[:n]))]
+        return tuple(ids)
 
     def _from_chat(
         self, images: Sequence[Sequence[Image.Image]], questions: Sequence[str]
@@ -179,6 +199,14 @@ class Prompter:
             text=texts, **pictures, return_tensors="pt", padding=True, padding_side="left"
         )
         return batch
+
+
+def _behind(out: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
+    """What `generate` gave (B, tokens) without the prompts (B, T) that it repeats, or does not."""
+    out, prompt = out.cpu(), prompt.cpu()
+    if out.shape[1] >= prompt.shape[1] and torch.equal(out[:, : prompt.shape[1]], prompt):
+        return out[:, prompt.shape[1] :]
+    return out
 
 
 def _padded_left(inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -24,8 +24,9 @@ from balancedit.types import Edit, EditState
 
 NAME = "store.sqlite3"
 #: Raise it whenever a table changes, `Edit`'s fields included, and teach `upgrade` the change.
-FORMAT = 2
-_SINCE = {"old_answer": 2}  # the format a column came with; those not named are as old as any
+FORMAT = 3
+#: The format a column came with; those not named are as old as any.
+_SINCE = {"old_answer": 2, "old_tokens": 3}
 BUSY_SECONDS = 30.0
 _NEW = ".new-"  # where a database is made before it gets its name
 
@@ -66,6 +67,7 @@ CREATE TABLE edits (
     state TEXT NOT NULL,
     retired_by TEXT,
     warnings TEXT NOT NULL,
+    old_tokens TEXT,
     key_index INTEGER NOT NULL UNIQUE,
     key_sha256 TEXT NOT NULL,
     tensors_size INTEGER NOT NULL,
@@ -289,13 +291,17 @@ def _record(row: Sequence[Any]) -> Edit:
     values = list(row)
     try:
         for at in _TUPLES_AT:
-            values[at] = tuple(json.loads(values[at])) if values[at] != "[]" else ()
+            values[at] = _tuple(json.loads(values[at])) if values[at] not in ("[]", None) else ()
     except ValueError as error:
         raise sqlite3.DatabaseError(f"edit '{values[0]}': {error}") from error
     for at in _FLOATS_AT:
         if values[at] is None:  # SQLite keeps NaN as NULL
             values[at] = math.nan
     return Edit(*values)
+
+
+def _tuple(items: list[Any]) -> tuple[Any, ...]:
+    return tuple(_tuple(item) if isinstance(item, list) else item for item in items)
 
 
 def _values(edit: Edit) -> list[Any]:
