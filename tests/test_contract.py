@@ -121,7 +121,9 @@ def test_two_edits_keep_their_own_answers_and_transformations(make_editor: Any, 
 
 
 def test_an_overlapping_edit_starts_from_the_other_and_outlives_it(make_editor: Any) -> None:
-    editor = make_editor(key="last", alpha=0.0)  # wide: the other picture lies inside
+    editor = make_editor(
+        key="last", alpha=0.0, scope="paper"
+    )  # wide: the other picture lies inside
     first = editor.edit(A, QUESTION, "ab", rephrasings=REWORDED)
     assert editor.ask(B, QUESTION).fired == first.id
     second = editor.edit(B, QUESTION, "xyz", rephrasings=REWORDED)

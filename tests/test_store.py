@@ -279,8 +279,23 @@ def of_format_1(root: Path) -> None:
     """Make the store what the first version of it looked like."""
     with sqlite3.connect(root / database.NAME) as db:
         db.execute("ALTER TABLE edits DROP COLUMN old_answer")
+        db.execute("ALTER TABLE edits DROP COLUMN old_tokens")
         db.execute("UPDATE store SET format = 1")
     db.close()
+
+
+def test_a_store_of_the_second_format_is_brought_up_to_date(root: Path) -> None:
+    with DiskStore.open(root, BINDING, create=True) as store:
+        kept = put(store, 1, old_answer="hp")
+    with sqlite3.connect(root / database.NAME) as db:
+        db.execute("ALTER TABLE edits DROP COLUMN old_tokens")
+        db.execute("UPDATE store SET format = 2")
+    db.close()
+    with DiskStore.open(root, BINDING) as store:
+        assert store.edits() == {kept.id: kept}
+        newer = put(store, 2, old_answer="hp", old_tokens=((5, 2), (6, 7, 2)))
+    with DiskStore.open(root, BINDING) as store:
+        assert store.edits() == {kept.id: kept, newer.id: newer}
 
 
 def test_a_store_of_the_first_format_is_brought_up_to_date(root: Path) -> None:

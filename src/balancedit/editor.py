@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import torch
 from torch import nn
@@ -25,6 +25,7 @@ from balancedit.errors import (
     BalanceditError,
     DamagedEditError,
     EditFailedError,
+    InputError,
     StoreError,
 )
 from balancedit.forcing import ForcedAnswer, force_answers
@@ -35,14 +36,16 @@ from balancedit.generation import (
     remembering,
 )
 from balancedit.methods import LearnedEdit, Method, configure, make_method
+from balancedit.methods.protocol import Row
 from balancedit.models.loading import LoadedModel, load_model
-from balancedit.pairing import Sources, Texts, paired
+from balancedit.pairing import Sources, Texts, batches, paired
 from balancedit.pictures import Picture, Shown, open_pictures, small_copy
 from balancedit.preparing import PreparedFact, prepared, with_untouched
 from balancedit.prompts import evaluating
 from balancedit.records import reason, record_of, with_outcome
 from balancedit.store import Binding, DamagedEdit, DiskStore, EditStore, MemoryStore
 from balancedit.store.copying import copy_store
+from balancedit.streaming import AnswerStream, Asking, TextStream
 from balancedit.text import check_answer, check_question
 from balancedit.types import (
     Answer,
@@ -71,6 +74,7 @@ class Editor:
         self._store = store
         self._lock = threading.RLock()
         self._attached = 0
+        self._holder: int | None = None  # the thread that the model is attached in
         self._entered: builtins.list[AbstractContextManager[nn.Module]] = []
         self._damaged: dict[str, DamagedEdit] = {}
         self._sync()
@@ -183,29 +187,53 @@ class Editor:
         max_new_tokens: int = ...,
         num_beams: int = ...,
         batch_size: int = ...,
+        stream: Literal[False] = ...,
     ) -> Answer: ...
 
     @overload
     def ask(
         self,
-        image: Shown | None,
+        image: Shown | Sources | None,
         question: Texts,
         *,
         max_new_tokens: int = ...,
         num_beams: int = ...,
         batch_size: int = ...,
+        stream: Literal[False] = ...,
     ) -> builtins.list[Answer]: ...
 
     @overload
     def ask(
         self,
         image: Sources,
-        question: str | Texts,
+        question: str,
         *,
         max_new_tokens: int = ...,
         num_beams: int = ...,
         batch_size: int = ...,
+        stream: Literal[False] = ...,
     ) -> builtins.list[Answer]: ...
+
+    @overload
+    def ask(
+        self,
+        image: Shown | None,
+        question: str,
+        *,
+        max_new_tokens: int = ...,
+        stream: Literal[True],
+    ) -> TextStream: ...
+
+    @overload
+    def ask(
+        self,
+        image: Shown | Sources | None,
+        question: str | Texts,
+        *,
+        max_new_tokens: int = ...,
+        batch_size: int = ...,
+        stream: Literal[True],
+    ) -> AnswerStream | TextStream: ...
 
     def ask(
         self,
@@ -215,20 +243,54 @@ class Editor:
         max_new_tokens: int = 32,
         num_beams: int = 1,
         batch_size: int = 32,
-    ) -> Answer | builtins.list[Answer]:
+        stream: bool = False,
+    ) -> Answer | builtins.list[Answer] | TextStream | AnswerStream:
         """Answer one question about one image, or many at once.
 
         image: a path, bytes, a PIL image, `Pictures` (several in one prompt) or None (no image); or
         a list of them, as long as the questions' (a single image or question is used with all).
-        Decoding is greedy, or a beam search over `num_beams`. Raises `ImageError` or `InputError`.
+        Decoding is greedy, or a beam search over `num_beams`, and nothing else: a checkpoint's own
+        settings for `generate` (penalties, sampling) do not count here. stream: give the text while
+        it comes, as an iterator of pieces, or of (row, piece) for many; closing it stops the model.
+        Raises `ImageError` or `InputError`.
         """
         single, pairs = paired(image, question)
         rows = [(_opened(i), check_question(q)) for i, q in pairs]
+        if stream:
+            if num_beams != 1:
+                raise InputError("a beam search has no answer before its end; stream with one beam")
+            made = self._stream(rows, max_new_tokens, batch_size)
+            return TextStream(made) if single else made
         with self._working():
             answers = [
                 _as_answer(a) for a in self._generate(rows, max_new_tokens, num_beams, batch_size)
             ]
         return answers[0] if single else answers
+
+    def _stream(self, rows: Sequence[Row], max_new_tokens: int, batch_size: int) -> AnswerStream:
+        """The answers to rows while they come; the editor is at work on them until the last."""
+        if self._holder == threading.get_ident():
+            raise InputError(
+                "ask(stream=True) works in a thread of its own, which waits for `with editor:` to "
+                "end; leave that context first, or stream through editor.model.generate"
+            )
+
+        def ask(batch: Sequence[int], **more: Any) -> builtins.list[Answer]:
+            some = [rows[i] for i in batch]
+            return [
+                _as_answer(a) for a in self._generate(some, max_new_tokens, 1, len(some), **more)
+            ]
+
+        prompter = self._loaded.prompter
+        return AnswerStream(
+            Asking(
+                builtins.list(batches([image for image, _ in rows], batch_size)),
+                ask,
+                self._working,
+                lambda ids: prompter.decode(torch.tensor([ids]))[0],
+                self._loaded.ends,
+            )
+        )
 
     def explain(self, image: Shown | None, question: str, *, nearest: int = 5) -> Explanation:
         """Why a query gets the answer it gets: the nearest edits, their radii, which one fired, and
@@ -449,11 +511,13 @@ class Editor:
                 self._method.settle()
                 self._method.attach()
             self._attached += 1
+            self._holder = threading.get_ident()
             try:
                 yield self._loaded.model
             finally:
                 self._attached -= 1
                 if not self._attached:
+                    self._holder = None
                     self._method.detach()
 
     def __enter__(self) -> Editor:
@@ -552,6 +616,7 @@ class Editor:
         max_new_tokens: int = 32,
         num_beams: int = 1,
         batch_size: int = 32,
+        **more: Any,
     ) -> builtins.list[GeneratedAnswer]:
         return generate_answers(
             self._loaded,
@@ -560,6 +625,7 @@ class Editor:
             max_new_tokens=max_new_tokens,
             num_beams=num_beams,
             batch_size=batch_size,
+            **more,
         )
 
 

@@ -86,7 +86,7 @@ def _answer_batch(
 ) -> list[GeneratedAnswer]:
     """One batch. Where it is remembered what the untouched model said to it, the model runs only if
     an edit fires."""
-    if loaded.prefix.is_remembering and how.is_plain:
+    if loaded.prefix.is_remembering and how.is_plain and not more:
         known = loaded.prefix.noted(_name(rows, how))
         decisions = method.decisions(known.keys) if known is not None else None
         if known is not None and decisions is not None:

@@ -160,7 +160,11 @@ class Router:
                 self._check_generation(module, kwargs)
             kwargs.setdefault("disable_compile", True)  # compiled steps may pass hooks over
             ids = args[0] if args else kwargs.get("inputs")
-            with self._generating(batch_shape(kwargs if ids is None else {"input_ids": ids})):
+            prompts = kwargs if ids is None else kwargs | {"input_ids": ids}
+            with self._generating(batch_shape(prompts)):
+                if self._in_training(module):
+                    with self._decided_before(module, prompts):
+                        return inner(*args, **kwargs)
                 return inner(*args, **kwargs)
 
         return generate
@@ -212,8 +216,9 @@ class Router:
             if call.prompts is None:  # a decode step
                 return inner(*args, **kwargs)
             given = named_arguments(module, args, kwargs)
-            if any(m.training for m in module.modules()):
-                return self._decided_apart(module, inner, args, kwargs, given)
+            if self._in_training(module):
+                with self._decided_before(module, given):
+                    return inner(*args, **kwargs)
             if not self.claims:
                 return inner(*args, **kwargs)
             return self._settled(module, inner, args, kwargs, given)
@@ -264,14 +269,27 @@ class Router:
             row.settled(found[i - i % beams]) if row.claims else row for i, row in enumerate(rows)
         ]
 
-    def _decided_apart(
-        self, module: nn.Module, inner: Any, args: Any, kwargs: Any, given: dict[str, Any]
-    ) -> Any:
-        """A call's output under decisions that a pass of our own took on its prompts: for a model
-        in training mode, whose dropout would be in the keys."""
-        assert self._call is not None and self._call.prompts is not None
+    def _in_training(self, module: nn.Module) -> bool:
+        """Whether a call's own pass would have dropout in its keys, so that one of ours decides."""
+        undecided = self.decide is not None and self._decided is None and not self._paused
+        return undecided and self._old_answers is not None and _is_training(module)
+
+    @contextmanager
+    def _decided_before(self, module: nn.Module, given: dict[str, Any]) -> Iterator[None]:
+        """Inside the context a call's prompts are decided: by a pass of our own over them, in
+        evaluation mode. given: the call's arguments by name."""
         assert self._old_answers is not None
-        prompt, _ = self._call.prompts
+        shape, mask = batch_shape(given), given.get("attention_mask")
+        if shape is None:
+            yield
+            return
+        call = self._call if self._session is None else None
+        if call is not None and call.prompts is not None:
+            prompt, _ = call.prompts
+        elif isinstance(mask, torch.Tensor) and mask.dim() == 2:
+            prompt = mask.bool()
+        else:
+            prompt = torch.ones(shape, dtype=torch.bool, device=_device_of(given))
         prompts = prompts_alone(given, prompt, self._old_answers.inputs())
         with (
             torch.no_grad(),
@@ -281,9 +299,8 @@ class Router:
         ):
             module(**prompts)
         with self._redirected(seen.rows), self._traces.set_aside():
-            out = inner(*args, **kwargs)
+            yield
         self._traces.record(seen.rows, seen.stacked_keys())
-        return out
 
     @contextmanager
     def _elsewhere(self) -> Iterator[None]:
@@ -434,9 +451,7 @@ class Router:
         elif call.prompt is not None and call.prompt.shape == (batch, length):
             return  # an outer call had the plain mask; this one says nothing new
         else:
-            ids = given.get("inputs_embeds", given.get("input_ids"))
-            device = ids.device if isinstance(ids, torch.Tensor) else None
-            prompt = torch.ones((batch, length), dtype=torch.bool, device=device)
+            prompt = torch.ones((batch, length), dtype=torch.bool, device=_device_of(given))
         if self.decide is not None and not self._paused:
             refuse_packed(given, prompt)
         previous, real = call.prompt, prompt
@@ -526,6 +541,15 @@ class Router:
                 f"{tuple(prompt.shape)} tokens; choose a layer of the language model"
             )
         return self._pool(h.detach().reshape(*prompt.shape, -1), prompt.to(h.device))
+
+
+def _is_training(module: nn.Module) -> bool:
+    return any(m.training for m in module.modules())
+
+
+def _device_of(given: dict[str, Any]) -> torch.device | None:
+    ids = given.get("inputs_embeds", given.get("input_ids"))
+    return ids.device if isinstance(ids, torch.Tensor) else None
 
 
 def _check_rows(route: Route, batch: int) -> None:

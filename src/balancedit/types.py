@@ -25,9 +25,9 @@ class Answer:
 
     `nearest` is the entry that fired or, where none did, the one whose key lies nearest to the
     query; `distance` and `radius` are that entry's as applied (in the units of the editor's
-    distance); all three are None while no edit is held. `fired` is the id of the edit whose transformation produced the text, None where the
-    untouched model did. A method without a scope (FT) names its newest edit as both, and gives
-    neither distance nor radius.
+    distance); all three are None while no edit is held. `fired` is the id of the edit whose
+    transformation produced the text, None where the untouched model did. A method without a scope
+    (FT) names its newest edit as both, and gives neither distance nor radius.
     """
 
     text: str

@@ -255,9 +255,8 @@ def test_a_cache_that_was_given_is_the_edited_models(sure: Any) -> None:
         assert cache.get_seq_length() == n
         token = logits[:, -1:].argmax(-1)
         mask = torch.cat([inputs["attention_mask"], torch.ones_like(token)], 1)
-        step = editor.model.language_model(
-            input_ids=token, attention_mask=mask, past_key_values=cache
-        ).logits
+        decoder = getattr(editor.model, "language_model", editor.model)  # BLIP-2 decodes by it
+        step = decoder(input_ids=token, attention_mask=mask, past_key_values=cache).logits
         longer = editor.model.generate(**inputs, do_sample=False, max_new_tokens=2)
     assert longer[0, -2:].tolist() == [int(token), int(step[0, -1].argmax())]
 

@@ -47,8 +47,8 @@ class LearnedEdit:
 
     key: (D,) float32, D = width of the key layer's input. old_answer: what the untouched model must
     say where the edit fires; None: it does not matter. old_tokens: its token ids, in each of its
-    forms. tensors: what applying the edit needs, by name, on the CPU, ready for safetensors. Radius and distances are None where the method has
-    none.
+    forms. tensors: what applying the edit needs, by name, on the CPU, ready for safetensors. Radius
+    and distances are None where the method has none.
     """
 
     key: torch.Tensor
