@@ -14,8 +14,12 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+import rounding
 import tiny
 from balancedit import Editor
+
+if os.environ.get("BALANCEDIT_ROUNDING") == "by-rows":  # see tests/kernels.py
+    rounding.install()
 
 MakeEditor = Callable[..., Editor]
 

@@ -153,11 +153,9 @@ def test_a_fact_about_several_pictures(editing: Any) -> None:
     both = Pictures(A, B)
     edit = editor.edit(both, QUESTION, "ab")
     asked = editor.ask([both, A, both], [QUESTION, QUESTION, "which?"])
-    assert [(x.fired, x.distance == 0) for x in asked] == [
-        (edit.id, True),
-        (edit.id, False),
-        (edit.id, False),
-    ]
+    assert [x.fired for x in asked] == [edit.id] * 3
+    here, *elsewhere = [x.distance for x in asked]
+    assert here < 0.01 * min(elsewhere), "its own prompt, read in a batch of other rows"
     assert f"New Fact: {QUESTION} ab\nPrompt: which?" in prompts(editor, both, "which?")
 
 
