@@ -94,3 +94,14 @@ def assert_same_text(
     if found != expected:
         margin = least_margin(editor, image, question, tokens)
         assert margin < TIE, f"'{found}' is not '{expected}', at a margin of {margin:.2g}"
+
+
+def as_good(row: int, other_row: int, run: Any, other: Any) -> bool:
+    """Whether two generations may say different things in a row of each: beams whose scores are
+    equal, or a greedy choice between tokens that are. run, other: what `generate` returns with
+    ``return_dict_in_generate`` and ``output_scores``."""
+    beams = [getattr(r, "sequences_scores", None) for r in (run, other)]
+    if beams[0] is not None and beams[1] is not None:
+        one, two = float(beams[0][row]), float(beams[1][other_row])
+        return abs(one - two) < TIE * abs(one)
+    return margins(run.scores)[row] < TIE

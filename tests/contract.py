@@ -6,17 +6,18 @@ the same route, and the same answer but for ties.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 import tiny
 from balancedit import Editor, Pictures
 from balancedit.training import with_answer
-from closeness import READ, TIE, assert_alike, assert_near, assert_same_text, margins
+from closeness import READ, as_good, assert_alike, assert_near, assert_same_text
 
 QUESTION = "what is this?"
 REWORDED = ["what's it?"]
@@ -28,6 +29,14 @@ Mixed = tuple[list, list[str]]  # pictures and questions: two to edit, one to le
 MIXED = ([A, B, FAR, A], [QUESTION, QUESTION, OTHER, REWORDED[0]])
 AB, CD = Pictures(A, B), Pictures(tiny.picture(4), tiny.picture(7))
 SEVERAL = ([AB, CD, Pictures(FAR, WIDE), AB], MIXED[1])
+
+#: Architectures whose numbers stand for the others' under other kernels.
+TELLING = ("llava", "qwen2_vl")
+
+
+def some_marked(families: Iterable[str]) -> list[Any]:
+    """Parameters for a fixture; the telling ones take part in ``make test-kernels``."""
+    return [pytest.param(f, marks=pytest.mark.kernels) if f in TELLING else f for f in families]
 
 
 def inputs_of(editor: Editor, images: list, questions: list[str]) -> dict[str, torch.Tensor]:
@@ -129,7 +138,7 @@ def assert_a_cache_changes_nothing(
     assert routes[0] == routes[1]
     assert len(routes[0]) == 4 * beams, "one decision a row, none for decode steps"
     for row, (one, other) in enumerate(zip(*(run.sequences.tolist() for run in runs), strict=True)):
-        assert one == other or _as_good(row, row, *runs), row
+        assert one == other or as_good(row, row, *runs), row
     return routes[0]
 
 
@@ -142,7 +151,7 @@ def assert_beam_search_keeps_each_row_its_edit(editor: Editor, mixed: Mixed = MI
         if answer.text != single.text:
             with editor:
                 runs = [_generated(editor, m, 3) for m in (mixed, ([image], [question]))]
-            assert _as_good(row, 0, *runs), (answer.text, single.text)
+            assert as_good(row, 0, *runs), (answer.text, single.text)
     assert [a.text for a in together[:2]] == ["ab", "xyz"]
 
 
@@ -159,15 +168,6 @@ def _generated(editor: Editor, mixed: Mixed, beams: int, use_cache: bool = True)
         output_scores=True,
         return_dict_in_generate=True,
     )
-
-
-def _as_good(row: int, other_row: int, run: Any, other: Any) -> bool:
-    """Whether two generations may say different things in a row of each: beams whose scores are
-    equal, or a greedy choice between tokens that are."""
-    scores = [getattr(r, "sequences_scores", None) for r in (run, other)]
-    if scores[0] is not None and scores[1] is not None:
-        return bool((scores[0][row] - scores[1][other_row]).abs() < TIE * scores[0][row].abs())
-    return margins(run.scores)[row] < TIE
 
 
 def right_padded(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

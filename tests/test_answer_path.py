@@ -24,6 +24,8 @@ from balancedit.training import (
 from closeness import LEARNED, assert_alike, assert_near
 from tiny.families import FAMILIES
 
+pytestmark = pytest.mark.kernels
+
 QUERIES = [(tiny.picture(1), "what is this?"), (tiny.picture(2), "and that one over there?")]
 
 

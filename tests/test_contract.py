@@ -31,6 +31,8 @@ from contract import (
     two_edits,
 )
 
+pytestmark = pytest.mark.kernels
+
 
 def test_edit_then_revert_gives_the_base_model_back(make_editor: Any, key: str) -> None:
     editor = make_editor(key=key)

@@ -48,6 +48,7 @@ def related(edits: list[Any]) -> list[tuple[Any, ...]]:
     ]
 
 
+@pytest.mark.kernels
 def test_together_they_overlap_and_conflict_as_one_at_a_time(
     make_editor: Any, form: dict[str, Any]
 ) -> None:
@@ -174,6 +175,7 @@ def test_facts_that_follow_one_another_are_read_as_often_as_others(make_editor: 
     assert passes(again) == passes([FACTS[0], FACTS[1], FACTS[3]])
 
 
+@pytest.mark.kernels
 def test_a_negative_that_facts_share_is_read_once(make_editor: Any) -> None:
     editor = make_editor(key="last", alpha=1.0)
     read: list[int] = []
@@ -209,6 +211,7 @@ def test_a_picture_that_facts_share_is_encoded_once(make_editor: Any) -> None:
     assert sum(encoded) == 3, "two pictures and the black one"
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("method", ["ft", "grace"])
 def test_other_methods_learn_one_after_another(make_editor: Any, method: str) -> None:
     loaded = make_editor()._loaded

@@ -13,6 +13,8 @@ from balancedit.errors import InputError
 from balancedit.training import with_answer
 from closeness import assert_near
 
+pytestmark = pytest.mark.kernels
+
 QUESTIONS = ["what is it?", "what sort of thing is this one?", "who?"]
 ANSWERS = ["cat", "a much longer answer", "x"]
 

@@ -33,6 +33,7 @@ def blocks(editor: Editor) -> nn.ModuleList:
     return found
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("method", ["balancedit", "ft", "grace"])
 def test_an_edit_is_that_of_the_plain_loop(
     make_editor: Any, method: str, monkeypatch: pytest.MonkeyPatch
@@ -88,6 +89,7 @@ def test_the_loop_runs_what_comes_before_once(make_editor: Any) -> None:
     assert len(embedded) == 1
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("beams", [1, 3])
 def test_questions_asked_again_are_answered_the_same_and_read_once(
     make_editor: Any, beams: int
@@ -114,6 +116,7 @@ def test_questions_asked_again_are_answered_the_same_and_read_once(
     assert len(attention) == read  # nothing is remembered outside
 
 
+@pytest.mark.kernels
 def test_other_pictures_with_the_same_question_are_read(make_editor: Any) -> None:
     editor: Editor = make_editor()
     with editor.remembering():
@@ -150,6 +153,7 @@ def _hidden(output: Any) -> torch.Tensor:
     return output[0] if isinstance(output, tuple) else output
 
 
+@pytest.mark.kernels
 def test_where_two_passes_are_never_the_same_everything_is_run_in_full(
     make_editor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,7 @@ def test_a_picture_is_encoded_once_whatever_is_asked(seen: tuple[Editor, list[in
     assert sizes == [2, 1]
 
 
+@pytest.mark.kernels
 def test_answers_are_those_of_a_fresh_model(make_editor: Any) -> None:
     pictures = [tiny.picture(i) for i in (1, 2, 1, 3)]
     editor: Editor = make_editor()

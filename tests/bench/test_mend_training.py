@@ -82,6 +82,7 @@ def test_the_trained_network_beats_the_untrained_one(tmp_path: Path) -> None:
     assert again == [0], "nothing is probed twice"
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("kill_at", [3, 15, 18, 19, 21])
 def test_a_killed_run_ends_where_it_would_have_ended(tmp_path: Path, kill_at: int) -> None:
     whole = trainer(tmp_path / "whole")
@@ -96,6 +97,7 @@ def test_a_killed_run_ends_where_it_would_have_ended(tmp_path: Path, kill_at: in
         assert torch.equal(parts._best[name], whole._best[name]), name
 
 
+@pytest.mark.kernels
 def test_a_run_goes_on_on_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = trainer(tmp_path / "whole")
     whole.run()

@@ -159,6 +159,7 @@ def answered_alike(read: Any) -> Any:
     return lambda prompts: read(prompts)._replace(gives=[bool(p.expected) for p in prompts])
 
 
+@pytest.mark.kernels
 def test_what_the_model_says_of_itself_is_seen_in_passing(make: Any) -> None:
     editor = make()
     inputs = inputs_of(editor, [A], [QUESTION])
@@ -200,6 +201,7 @@ def test_the_old_answer_is_the_untouched_models(sure: Any) -> None:
     assert editor.ask(A, QUESTION).text == "ab"
 
 
+@pytest.mark.kernels
 def test_the_contract_holds(make: Any, tmp_path: Path) -> None:
     editor = make()
     with given_back(editor) as base:
@@ -217,6 +219,7 @@ def test_the_contract_holds(make: Any, tmp_path: Path) -> None:
             editor.revert(edit)
 
 
+@pytest.mark.kernels
 def test_the_raw_model_decides_as_ask_does(sure: Any) -> None:
     editor = sure(**WIDE)
     edit = editor.edit(A, QUESTION, "ab", rephrasings=REWORDED)

@@ -50,6 +50,7 @@ def test_revert_gives_the_base_model_back_bit_for_bit(editing: Any) -> None:
             editor.revert(edit)
 
 
+@pytest.mark.kernels
 def test_save_then_load_gives_the_same_logits(editing: Any, tmp_path: Path) -> None:
     editor = editing()
     two_edits(editor)
@@ -70,6 +71,7 @@ def test_records_are_valid_json(editing: Any, tmp_path: Path) -> None:
     assert "fires" in explanation.reason
 
 
+@pytest.mark.kernels
 def test_a_batch_equals_its_singles(editing: Any) -> None:
     editor = editing()
     two_edits(editor)
@@ -80,6 +82,7 @@ def test_a_batch_equals_its_singles(editing: Any) -> None:
         assert_same_text(a.text, b.text, editor, image, question, tokens=6)
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("beams", [1, 3])
 def test_cached_decoding_equals_uncached(editing: Any, beams: int) -> None:
     editor = editing()
@@ -87,6 +90,7 @@ def test_cached_decoding_equals_uncached(editing: Any, beams: int) -> None:
     assert_a_cache_changes_nothing(editor, beams)
 
 
+@pytest.mark.kernels
 def test_left_padding_equals_right_padding(editing: Any) -> None:
     editor = editing()
     two_edits(editor)
@@ -106,6 +110,7 @@ def test_left_padding_equals_right_padding(editing: Any) -> None:
     assert_near(ends[1], ends[0])
 
 
+@pytest.mark.kernels
 def test_the_target_never_routes(editing: Any) -> None:
     editor = editing()
     two_edits(editor)

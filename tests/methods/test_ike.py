@@ -130,6 +130,7 @@ def prompts(editor: Editor, image: Any, question: str) -> str:
     return text
 
 
+@pytest.mark.kernels
 def test_the_nearest_fact_precedes_the_prompt(editing: Any) -> None:
     editor = editing()
     before = prompts(editor, A, QUESTION)
@@ -147,6 +148,7 @@ def test_the_nearest_fact_precedes_the_prompt(editing: Any) -> None:
     assert prompts(editor, A, QUESTION) == before
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("family", ["llava"])
 def test_a_fact_about_several_pictures(editing: Any) -> None:
     editor = editing()
@@ -159,6 +161,7 @@ def test_a_fact_about_several_pictures(editing: Any) -> None:
     assert f"New Fact: {QUESTION} ab\nPrompt: which?" in prompts(editor, both, "which?")
 
 
+@pytest.mark.kernels
 def test_the_model_itself_is_untouched(editing: Any) -> None:
     editor = editing()
     plain = editor.inputs([A], [QUESTION])

@@ -32,6 +32,7 @@ from contract import (
     assert_the_target_never_routes,
     given_back,
     logits_of,
+    some_marked,
     two_edits,
 )
 from tiny.families import FAMILIES
@@ -63,7 +64,7 @@ def dtype(request: pytest.FixtureRequest) -> torch.dtype:
     return request.param
 
 
-@pytest.fixture(params=TAKE_SEVERAL, scope="module")
+@pytest.fixture(params=some_marked(TAKE_SEVERAL), scope="module")
 def family(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

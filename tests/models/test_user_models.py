@@ -53,6 +53,7 @@ def make_adapted(family: str, **options: Any) -> Editor:
     return Editor.load(model, processor=processor, **SETTINGS | options)
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("family", ["llava", "blip2"])
 def test_a_model_with_an_adapter_keeps_the_contract(family: str, tmp_path: Path) -> None:
     editor = make_adapted(family)
@@ -135,6 +136,7 @@ def offloaded(model: Any, how: str, folder: Path) -> Any:
     return dispatch_model(model, spread, main_device="cpu", offload_dir=str(folder))
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("how", ["cpu", "disk", "spread"])
 def test_offloaded_models_edit_route_and_undo(how: str, tmp_path: Path) -> None:
     whole, processor = tiny.llava()
@@ -202,6 +204,7 @@ def packing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return bool(request.param)
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("bits", sorted(QUANTISED))
 def test_layers_quantised_by_bitsandbytes_are_edited_in_floating_point(
     bits: str, packing: bool, tmp_path: Path
@@ -226,6 +229,7 @@ def test_layers_quantised_by_bitsandbytes_are_edited_in_floating_point(
     assert all(torch.equal(v, before[n]) for n, v in layer.state_dict().items())
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("nested", [False, True])
 def test_weights_that_were_packed_before_are_unpacked(nested: bool) -> None:
     """A model that was used before it is given to an editor, on a processor with AVX-512."""
