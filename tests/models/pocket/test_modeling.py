@@ -137,8 +137,8 @@ def test_generation_without_cache_is_the_same(
         )
         for cache in (True, False)
     ]
-    for row, (one, other) in enumerate(zip(*(m.sequences for m in made), strict=True)):
-        assert torch.equal(one, other) or as_good(row, row, *made)
+    for number, (one, other) in enumerate(zip(*(m.sequences for m in made), strict=True)):
+        assert torch.equal(one, other) or as_good(number, number, *made)
 
 
 @pytest.mark.parametrize("content", [row(0), row(2), [*row(1)[:-4], IMAGE]])
