@@ -57,30 +57,32 @@ BY_ROWS = Choice(
     "sums in another order for every number of rows", {"BALANCEDIT_ROUNDING": "by-rows"} | ONE
 )
 
-#: What is left unset, each library chooses for itself.
+#: What is left unset, each library chooses for itself. More threads than cores that are idle wait
+#: for one another at every product, so only one choice has two.
 CHOICES = (
     Choice("the processor's own, one thread", ONE),
     Choice("the processor's own, two threads", TWO),
-    Choice("SSE4, two threads", OLD | TWO, "x86"),
-    Choice("MKL alike on all processors, one thread", {"MKL_CBWR": "COMPATIBLE"} | ONE, "x86"),
-    Choice("AVX2, two threads", AVX2 | TWO, "avx512"),
+    Choice("SSE4", OLD | ONE, "x86"),
+    Choice("MKL alike on all processors", {"MKL_CBWR": "COMPATIBLE"} | ONE, "x86"),
+    Choice("AVX2", AVX2 | ONE, "avx512"),
     Choice(
-        "AVX-512, but oneDNN with AVX2, one thread",
+        "AVX-512, but oneDNN with AVX2",
         {"ATEN_CPU_CAPABILITY": "avx512", "ONEDNN_MAX_CPU_ISA": "AVX2"} | ONE,
         "avx512",
     ),
     BY_ROWS,
 )
 SLICE = (CHOICES[2], BY_ROWS)
-#: The kinds of test that failed on one machine and not on another.
+#: The kinds of test that failed on one machine and not on another, and the contract of one model.
 FEW = (
     "tests/bench/test_runner.py",
     "tests/methods/test_ike.py",
     "tests/models/test_user_models.py",
     "tests/test_contract.py",
-    "tests/test_forcing.py",
 )
-FEW_NAMED = "not last and not blip2"
+FEW_NAMED = (
+    "killed and 3 or several_pictures or quantised or packed or test_contract and mean-llava"
+)
 
 
 class Outcome(NamedTuple):
