@@ -81,7 +81,7 @@ FEW = (
     "tests/test_contract.py",
 )
 FEW_NAMED = (
-    "killed and 3 or several_pictures or quantised or packed or test_contract and mean-llava"
+    "killed and 3 or several_pictures or quantised or packed or test_contract and llava and mean"
 )
 
 
