@@ -63,7 +63,7 @@ def keep_unpacked(model: nn.Module) -> None:
 
 
 def _unpack(layer: Any) -> None:
-    state = getattr(layer.weight, "quant_state", None)
+    state: Any = getattr(layer.weight, "quant_state", None)
     if not getattr(state, "packing_format_for_cpu", False):
         return
     from bitsandbytes.functional import _convert_weight_packed_for_cpu_inverse
