@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: demo test test-slow lint format typecheck setup clean
+.PHONY: demo test test-slow test-kernels test-kernels-slice lint format typecheck setup clean
 
 demo: setup
 	$(BIN)/balancedit demo
@@ -14,6 +14,12 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
+
+test-kernels: setup
+	$(BIN)/python tests/kernels.py
+
+test-kernels-slice: setup
+	$(BIN)/python tests/kernels.py --slice
 
 lint: setup
 	$(BIN)/ruff check src tests benchmarks

@@ -14,9 +14,13 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+import rounding
 import tiny
 from balancedit import Editor
 from tiny import taught
+
+if os.environ.get("BALANCEDIT_ROUNDING") == "by-rows":  # see tests/kernels.py
+    rounding.install()
 
 MakeEditor = Callable[..., Editor]
 

@@ -21,7 +21,10 @@ from balancedit.training import (
     with_answer,
     with_answers,
 )
+from closeness import LEARNED, assert_alike, assert_near
 from tiny.families import FAMILIES
+
+pytestmark = pytest.mark.kernels
 
 QUERIES = [(tiny.picture(1), "what is this?"), (tiny.picture(2), "and that one over there?")]
 
@@ -74,11 +77,9 @@ def test_edits_trained_together_are_those_of_the_plain_loop(family: str) -> None
         alone = finetune(loaded.model, layer, prompts(loaded, [query]), answer, start, schedule)
         assert isinstance(made, Trained)
         assert made.steps == alone.steps == 30
-        assert made.losses == pytest.approx(alone.losses, rel=1e-3, abs=1e-4)
+        assert_alike(made.losses, alone.losses)
         assert alone.losses[-1] < alone.losses[0] / 2
-        torch.testing.assert_close(
-            made.tensors["weight"], alone.tensors["weight"], rtol=1e-2, atol=1e-3
-        )
+        assert_near(made.tensors["weight"], alone.tensors["weight"], LEARNED)
 
 
 def test_each_edit_stops_by_itself() -> None:
@@ -96,12 +97,14 @@ def test_each_edit_stops_by_itself() -> None:
         finetune_together(loaded.answers, layer, [r], [a], [s], stopping)[0]
         for r, a, s in zip(found.residuals, answers, starts, strict=True)
     ]
-    assert [m.steps for m in made] == [m.steps for m in alone]
     assert made[0].steps != made[1].steps
     assert max(m.steps for m in made) < 400
     for one, other in zip(made, alone, strict=True):
         assert one.losses[-1] < 3.0 <= one.losses[-2]
-        torch.testing.assert_close(one.tensors["weight"], other.tensors["weight"])
+        if one.steps != other.steps:  # a loss that is 3.0 but for rounding
+            assert abs(one.steps - other.steps) == 1
+            assert_alike(min(one.losses[-2], other.losses[-2]), 3.0, 1e-3)
+        assert_near(one.tensors["weight"], other.tensors["weight"], LEARNED)
 
 
 def test_what_a_pass_brings_is_the_layers_own_input_and_output(family: str) -> None:
@@ -111,4 +114,4 @@ def test_what_a_pass_brings_is_the_layers_own_input_and_output(family: str) -> N
     with torch.no_grad(), loaded.answers.recorded([answer]) as found:
         loaded.model(**inputs, use_cache=False)
     assert found.x[0].shape[0] == 3
-    torch.testing.assert_close(layer.layer(found.x[0]), found.y[0])
+    assert_near(layer.layer(found.x[0]), found.y[0])

@@ -47,7 +47,7 @@ def test_batch_look_up_equals_single_look_ups() -> None:
     singles = [book.nearest(q[None])[0] for q in queries]
     for a, b in zip(book.nearest(queries), singles, strict=True):
         assert a.id == b.id
-        assert a.distance == pytest.approx(b.distance, abs=1e-6)
+        assert a.distance == pytest.approx(b.distance, abs=1e-5)
 
 
 def test_of_two_equal_keys_the_newer_is_taken() -> None:

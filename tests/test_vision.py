@@ -11,6 +11,7 @@ from torch import nn
 import tiny
 from balancedit import Editor
 from balancedit.vision import EncodedPictures, picture_encoders
+from closeness import assert_same_text
 
 
 @pytest.fixture
@@ -38,12 +39,16 @@ def test_a_picture_is_encoded_once_whatever_is_asked(seen: tuple[Editor, list[in
     assert sizes == [2, 1]
 
 
+@pytest.mark.kernels
 def test_answers_are_those_of_a_fresh_model(make_editor: Any) -> None:
     pictures = [tiny.picture(i) for i in (1, 2, 1, 3)]
     editor: Editor = make_editor()
     want = [make_editor().ask(p, "what is it?").text for p in pictures]
     for _ in range(2):
-        assert [a.text for a in editor.ask(pictures, "what is it?")] == want
+        for answer, text, shown in zip(
+            editor.ask(pictures, "what is it?"), want, pictures, strict=True
+        ):
+            assert_same_text(answer.text, text, editor, shown, "what is it?")
 
 
 def test_changed_weights_are_noticed(seen: tuple[Editor, list[int]]) -> None:

@@ -35,6 +35,7 @@ def rows(family: str) -> list[Scored]:
     return [r for r in ROWS if r.image is not None or family == "llava"]
 
 
+@pytest.mark.kernels
 def test_the_short_way_equals_the_whole_model(family: str, rows: list[Scored]) -> None:
     loaded, layer = tiny_model(family)
     short, whole = replay_for(loaded, layer, rows), WholeModel(loaded, layer)

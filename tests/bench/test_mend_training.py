@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+import rounding
 import tiny
 from balancedit.bench.journal import Journal
 from balancedit.bench.mend_training import (
@@ -23,6 +24,7 @@ from balancedit.bench.mend_training import (
 from balancedit.bench.mend_validation import compare
 from balancedit.errors import InputError, ResultsError
 from balancedit.methods.mend_network import TrainedFor, load_network
+from closeness import LEARNED, assert_alike, assert_near
 
 SAMPLES = [tiny.sample(n, ("ab", "cd")[n % 2]) for n in range(1, 15)]
 TRAINING, VALIDATION = SAMPLES[:10], SAMPLES[10:]
@@ -80,6 +82,7 @@ def test_the_trained_network_beats_the_untrained_one(tmp_path: Path) -> None:
     assert again == [0], "nothing is probed twice"
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("kill_at", [3, 15, 18, 19, 21])
 def test_a_killed_run_ends_where_it_would_have_ended(tmp_path: Path, kill_at: int) -> None:
     whole = trainer(tmp_path / "whole")
@@ -92,6 +95,19 @@ def test_a_killed_run_ends_where_it_would_have_ended(tmp_path: Path, kill_at: in
     for name, t in whole.network.state_dict().items():
         assert torch.equal(parts.network.state_dict()[name], t), name
         assert torch.equal(parts._best[name], whole._best[name]), name
+
+
+@pytest.mark.kernels
+def test_a_run_goes_on_on_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = trainer(tmp_path / "whole")
+    whole.run()
+    with pytest.raises(Killed):
+        trainer(tmp_path / "parts", kill_at=19).run()
+    monkeypatch.setattr(torch.nn.functional, "linear", rounding.by_rows)
+    parts = trainer(tmp_path / "parts")
+    assert parts.run() == whole._progress.best_step
+    assert_alike(parts._journal.rows(), whole._journal.rows())
+    assert_near(parts.network.lr, whole.network.lr, LEARNED)
 
 
 def test_a_finished_run_can_be_prolonged_but_not_altered(tmp_path: Path) -> None:

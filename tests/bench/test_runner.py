@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+import rounding
 from balancedit import Editor
 from balancedit.bench.contenders import Contender, parse_all
 from balancedit.bench.journal import Journal
@@ -16,12 +18,22 @@ from balancedit.bench.protocols import PROTOCOLS, Probe, probes, scores
 from balancedit.bench.runner import BASE, Runner, Settings
 from balancedit.data.sample import EditSample
 from balancedit.errors import EditFailedError, ImageError
+from closeness import TIE, assert_alike, least_margin
 from tiny import sample
 
 
 @pytest.fixture
 def family() -> str:
     return "llava"
+
+
+TOKENS = 10  # of an answer: more than what is learned, and few enough to hold no tie
+
+
+@pytest.fixture(autouse=True)
+def short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random weights know no end."""
+    monkeypatch.setattr(Editor, "ask", partialmethod(Editor.ask, max_new_tokens=TOKENS))
 
 
 SAMPLES = [sample(1, "ab"), sample(2, "cd"), sample(3, "ef")]
@@ -91,14 +103,36 @@ def test_base_and_every_edit_have_one_line(make_editor: Any, tmp_path: Path) -> 
     assert any(r["scores"]["Acc"] == 1 for r in rows[1::2])
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("results", [1, 2, 3, 4])
 def test_a_killed_run_goes_on_and_scores_nothing_twice(
     make_editor: Any, tmp_path: Path, results: int
 ) -> None:
+    """Rounding apart: where a run is cut decides which pictures are encoded together."""
     whole = run(tmp_path / "whole", make_editor)
     assert len(run(tmp_path / "parts", make_editor, stop_after=results)) == results
     parts = run(tmp_path / "parts", make_editor)
-    assert [_lasting(r) for r in parts] == [_lasting(r) for r in whole]
+    assert_alike(*([_lasting(r) for r in rows] for rows in (parts, whole)))
+
+
+@pytest.mark.kernels
+def test_a_run_goes_on_on_another_machine(
+    make_editor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(tmp_path / "whole", make_editor, held=(1, 3))
+    first = run(tmp_path / "parts", make_editor, held=(1, 3), stop_after=8)
+    monkeypatch.setattr(torch.nn.functional, "linear", rounding.by_rows)
+    parts = run(tmp_path / "parts", make_editor, held=(1, 3))
+    assert parts[:8] == first
+    assert_alike(*([_lasting(r) for r in rows] for rows in (parts, whole)))
+
+
+@pytest.mark.kernels
+def test_what_these_runs_ask_has_no_ties(make_editor: Any) -> None:
+    """Or a run in parts could rightly say something else than one in one."""
+    editor = make_editor()
+    asked = [probe for made in SAMPLES for probe in probes(made)]
+    assert min(least_margin(editor, p.image, p.question, TOKENS) for p in asked) > TIE
 
 
 def _lasting(row: dict[str, Any]) -> dict[str, Any]:

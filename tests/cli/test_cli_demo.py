@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -73,4 +74,5 @@ def test_the_pictures_are_what_the_artwork_renders(tmp_path: Path) -> None:
             Image.open(tmp_path / f"{name}.png") as made,
             Image.open(pictures.folder() / f"{name}.png") as shipped,
         ):
-            assert made.tobytes() == shipped.tobytes(), name
+            apart = np.abs(np.asarray(made, int) - np.asarray(shipped, int))
+            assert apart.mean() < 0.5, name  # of 255: edges round otherwise on other processors

@@ -17,6 +17,7 @@ from balancedit.errors import InputError
 from balancedit.methods import balancedit
 from balancedit.methods.answer_aware import by_claims, old_answer
 from balancedit.methods.routed import Prompt
+from closeness import assert_near
 from contract import (
     OTHER,
     QUESTION,
@@ -164,6 +165,7 @@ def test_only_rewordings_answered_otherwise_are_asked(
     assert asked == [[]]
 
 
+@pytest.mark.kernels
 def test_what_the_model_says_of_itself_is_seen_in_passing(make_editor: Any) -> None:
     editor = make_editor()
     inputs = inputs_of(editor, [A], [QUESTION])
@@ -183,7 +185,7 @@ def test_what_the_model_says_of_itself_is_seen_in_passing(make_editor: Any) -> N
         alone = editor._method._read([Prompt(A, QUESTION, learned=[5, 6, 7, 8, 9])])
     assert read.gives == [False, True, False, False]
     assert len(read.states.x) == 1
-    torch.testing.assert_close(read.states.x[0], alone.states.x[0])
+    assert_near(read.states.x[0], alone.states.x[0])
 
 
 def test_a_new_fact_goes_by_its_radius(sure: Any) -> None:
@@ -205,6 +207,7 @@ def test_the_old_answer_is_the_untouched_models(sure: Any) -> None:
     assert editor.ask(A, QUESTION).text == "ab"
 
 
+@pytest.mark.kernels
 def test_the_contract_holds(make: Any, tmp_path: Path) -> None:
     editor = make()
     with given_back(editor) as base:
@@ -223,6 +226,7 @@ def test_the_contract_holds(make: Any, tmp_path: Path) -> None:
             editor.revert(edit)
 
 
+@pytest.mark.kernels
 def test_the_raw_model_decides_as_ask_does(sure: Any) -> None:
     editor = sure(scope="answer-aware")
     edit = widened(editor, editor.edit(A, QUESTION, "ab", rephrasings=REWORDED))
@@ -237,7 +241,7 @@ def test_the_raw_model_decides_as_ask_does(sure: Any) -> None:
     assert {edit.id, None} == set(expected)
     with torch.no_grad(), editor:
         plain = editor.model(**inputs).logits
-    torch.testing.assert_close(cached.logits, plain)
+    assert_near(cached.logits, plain)
     assert not any(d.claims for d in trace.rows)
 
 

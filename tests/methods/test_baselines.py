@@ -11,6 +11,7 @@ import torch
 
 from balancedit import Editor, Pictures
 from balancedit.errors import InputError, StoreMismatchError
+from closeness import assert_near, assert_same_text
 from contract import (
     FAR,
     MIXED,
@@ -18,6 +19,7 @@ from contract import (
     QUESTION,
     A,
     B,
+    assert_a_cache_changes_nothing,
     assert_changes_only_inside,
     assert_saved_edits_give_the_same,
     given_back,
@@ -48,6 +50,7 @@ def test_revert_gives_the_base_model_back_bit_for_bit(editing: Any) -> None:
             editor.revert(edit)
 
 
+@pytest.mark.kernels
 def test_save_then_load_gives_the_same_logits(editing: Any, tmp_path: Path) -> None:
     editor = editing()
     two_edits(editor)
@@ -68,31 +71,26 @@ def test_records_are_valid_json(editing: Any, tmp_path: Path) -> None:
     assert "fires" in explanation.reason
 
 
+@pytest.mark.kernels
 def test_a_batch_equals_its_singles(editing: Any) -> None:
     editor = editing()
     two_edits(editor)
     together = editor.ask(*MIXED, max_new_tokens=6)
     alone = [editor.ask(i, q, max_new_tokens=6) for i, q in zip(*MIXED, strict=True)]
-    for a, b in zip(together, alone, strict=True):
-        assert (a.text, a.fired, a.nearest, a.radius) == (b.text, b.fired, b.nearest, b.radius)
+    for a, b, image, question in zip(together, alone, *MIXED, strict=True):
+        assert (a.fired, a.nearest, a.radius) == (b.fired, b.nearest, b.radius)
+        assert_same_text(a.text, b.text, editor, image, question, tokens=6)
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("beams", [1, 3])
 def test_cached_decoding_equals_uncached(editing: Any, beams: int) -> None:
     editor = editing()
     two_edits(editor)
-    inputs = inputs_of(editor, *MIXED)
-    runs = []
-    for use_cache in (True, False):
-        with editor, editor._method.tracing() as trace:
-            out = editor.model.generate(
-                **inputs, num_beams=beams, do_sample=False, max_new_tokens=6, use_cache=use_cache
-            )
-        runs.append((out.tolist(), [d.fired for d in trace.rows]))
-    assert runs[0] == runs[1]
-    assert len(runs[0][1]) == 4 * beams, "one decision a row, none for decode steps"
+    assert_a_cache_changes_nothing(editor, beams)
 
 
+@pytest.mark.kernels
 def test_left_padding_equals_right_padding(editing: Any) -> None:
     editor = editing()
     two_edits(editor)
@@ -109,9 +107,10 @@ def test_left_padding_equals_right_padding(editing: Any) -> None:
         ends.append(logits[torch.arange(len(mask)), last])
         routes.append([d.fired for d in trace.rows])
     assert routes[0] == routes[1]
-    torch.testing.assert_close(ends[0], ends[1], rtol=1e-3, atol=1e-3)
+    assert_near(ends[1], ends[0])
 
 
+@pytest.mark.kernels
 def test_the_target_never_routes(editing: Any) -> None:
     editor = editing()
     two_edits(editor)
@@ -131,7 +130,7 @@ def test_the_target_never_routes(editing: Any) -> None:
         expected = logits_of(editor, *MIXED)[:, n - 1]
     assert seen[0][0] == seen[1][0]
     for _, first in seen:
-        torch.testing.assert_close(first, expected, rtol=1e-4, atol=1e-4)
+        assert_near(first, expected)
 
 
 def test_half_precision_edits_are_undone(editing: Any) -> None:

@@ -130,6 +130,7 @@ def prompts(editor: Editor, image: Any, question: str) -> str:
     return text
 
 
+@pytest.mark.kernels
 def test_the_nearest_fact_precedes_the_prompt(editing: Any) -> None:
     editor = editing()
     before = prompts(editor, A, QUESTION)
@@ -147,20 +148,20 @@ def test_the_nearest_fact_precedes_the_prompt(editing: Any) -> None:
     assert prompts(editor, A, QUESTION) == before
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("family", ["llava"])
 def test_a_fact_about_several_pictures(editing: Any) -> None:
     editor = editing()
     both = Pictures(A, B)
     edit = editor.edit(both, QUESTION, "ab")
     asked = editor.ask([both, A, both], [QUESTION, QUESTION, "which?"])
-    assert [(x.fired, x.distance == 0) for x in asked] == [
-        (edit.id, True),
-        (edit.id, False),
-        (edit.id, False),
-    ]
+    assert [x.fired for x in asked] == [edit.id] * 3
+    here, *elsewhere = [x.distance for x in asked]
+    assert here < 0.01 * min(elsewhere), "its own prompt, read in a batch of other rows"
     assert f"New Fact: {QUESTION} ab\nPrompt: which?" in prompts(editor, both, "which?")
 
 
+@pytest.mark.kernels
 def test_the_model_itself_is_untouched(editing: Any) -> None:
     editor = editing()
     plain = editor.inputs([A], [QUESTION])

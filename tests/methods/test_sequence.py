@@ -77,6 +77,7 @@ def test_undoing_the_newest_restores_the_weight_before(editing: Any, no_training
     assert torch.equal(logits(editor), before)
 
 
+@pytest.mark.kernels
 def test_undoing_in_the_middle_is_as_if_it_had_never_been(editing: Any, tmp_path: Path) -> None:
     editor, without = editing(edits=tmp_path / "edits"), editing()
     editor.edit(A, QUESTION, "ab")

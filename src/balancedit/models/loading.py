@@ -24,7 +24,7 @@ from balancedit.models.prompting import Prompter, has_chat_template
 from balancedit.models.rephraser import Rephraser, backbone_rephraser
 from balancedit.models.support import check_config, check_model, check_takes_pictures
 from balancedit.models.table import BUNDLED
-from balancedit.models.weights import running_device
+from balancedit.models.weights import keep_unpacked, running_device
 from balancedit.old_answers import OldAnswers
 from balancedit.replay import Prefix
 from balancedit.vision import EncodedPictures, picture_encoders
@@ -185,6 +185,7 @@ def load_model(
     layer = edited_path(loaded, layer or _default_layer(loaded, name, known))
     resolve_layer(loaded, layer)
     loaded.eval()
+    keep_unpacked(loaded)
     prompter = _prompter(processor, name, known, prompt, system)
     if rephraser is None:
         rephraser = backbone_rephraser(loaded, prompter)

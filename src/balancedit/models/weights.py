@@ -48,6 +48,33 @@ def weight_shape(layer: nn.Module) -> tuple[int, int]:
     return int(layer.out_features), int(layer.in_features)  # type: ignore[arg-type]
 
 
+def keep_unpacked(model: nn.Module) -> None:
+    """Have bitsandbytes leave 4-bit weights as they are stored, on a processor too.
+
+    Where it finds AVX-512 with bfloat16 it packs a weight at the layer's first pass: no gradient
+    goes through a packed weight, so nothing before it could be edited; only its own kernel can read
+    one; and only widths that fill its tiles can be packed at all. Weights packed already are
+    unpacked, their scales as bfloat16 left them.
+    """
+    for module in model.modules():
+        if getattr(module, "support_avx512bf16_for_cpu", False):
+            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
+            _unpack(module)
+
+
+def _unpack(layer: Any) -> None:
+    state: Any = getattr(layer.weight, "quant_state", None)
+    if not getattr(state, "packing_format_for_cpu", False):
+        return
+    from bitsandbytes.functional import _convert_weight_packed_for_cpu_inverse
+
+    scales = state.absmax.T.flatten().float()  # the function below gives back nested ones alone
+    layer.weight.data, state = _convert_weight_packed_for_cpu_inverse(layer.weight.data, state)
+    if not state.nested:
+        state.absmax = scales
+    layer.weight.quant_state = state
+
+
 def running_device(module: nn.Module) -> torch.device:
     """Where a module computes: its weights' device, or where accelerate brings them."""
     hook: Any = getattr(module, "_hf_hook", None)

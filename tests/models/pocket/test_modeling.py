@@ -11,6 +11,7 @@ from pocket_rows import IMAGE, N, row
 from torch import Tensor
 
 from balancedit.models.pocket.modeling import PocketForConditionalGeneration
+from closeness import as_good, assert_near
 
 
 def batch(rows: list[list[int]], side: str = "left") -> dict[str, Tensor]:
@@ -62,7 +63,7 @@ def test_rows_with_and_without_pictures_equal_single_rows(
         last_logits(tiny, [MIXED[1]], None, side),
         last_logits(tiny, [MIXED[2]], pictures[1:], side),
     ]
-    torch.testing.assert_close(together, torch.cat(alone), atol=2e-4, rtol=1e-4)
+    assert_near(together, torch.cat(alone))
 
 
 @torch.no_grad()
@@ -70,7 +71,7 @@ def test_left_padding_equals_right_padding(
     tiny: PocketForConditionalGeneration, pictures: Tensor
 ) -> None:
     left, right = (last_logits(tiny, MIXED, pictures, side) for side in ("left", "right"))
-    torch.testing.assert_close(left, right, atol=2e-4, rtol=1e-4)
+    assert_near(right, left)
 
 
 @torch.no_grad()
@@ -94,7 +95,7 @@ def test_cached_equals_uncached(tiny: PocketForConditionalGeneration, pictures: 
         past_key_values=start.past_key_values,
         use_cache=True,
     ).logits[:, -1]
-    torch.testing.assert_close(whole, rest, atol=2e-4, rtol=1e-4)
+    assert_near(rest, whole)
 
 
 @torch.no_grad()
@@ -109,13 +110,15 @@ def test_generation_of_a_mixed_batch_equals_single_rows(
         "do_sample": False,
         "return_dict_in_generate": True,
         "output_logits": True,
+        "output_scores": True,
     }
     made = tiny.generate(**batch(MIXED), pixel_values=pictures, **settings)
     plain = last_logits(tiny, MIXED, pictures, "left").repeat_interleave(beams, dim=0)
-    torch.testing.assert_close(made.logits[0], plain, atol=2e-4, rtol=1e-4)
+    assert_near(made.logits[0], plain)
     for number, pixels in enumerate((pictures[:1], None, pictures[1:])):
         single = tiny.generate(**batch([MIXED[number]]), pixel_values=pixels, **settings)
-        assert torch.equal(made.sequences[number, -5:], single.sequences[0, -5:])
+        same = torch.equal(made.sequences[number, -5:], single.sequences[0, -5:])
+        assert same or as_good(number, 0, made, single)
 
 
 @torch.no_grad()
@@ -129,10 +132,13 @@ def test_generation_without_cache_is_the_same(
             max_new_tokens=5,
             use_cache=cache,
             do_sample=False,
+            output_scores=True,
+            return_dict_in_generate=True,
         )
         for cache in (True, False)
     ]
-    assert torch.equal(*made)
+    for number, (one, other) in enumerate(zip(*(m.sequences for m in made), strict=True)):
+        assert torch.equal(one, other) or as_good(number, number, *made)
 
 
 @pytest.mark.parametrize("content", [row(0), row(2), [*row(1)[:-4], IMAGE]])
@@ -175,4 +181,4 @@ def test_gradient_checkpointing_gives_the_same_gradient(
         tiny.eval()
     tiny.zero_grad()
     assert found[0].abs().max() > 0
-    torch.testing.assert_close(*found, atol=1e-5, rtol=1e-4)
+    assert_near(found[1], found[0])
