@@ -24,7 +24,7 @@ ANSWER_TOKENS = 32  # of an answer at most, end token included; longer ones are 
 #: `generate` encodes pictures before its first pass and hands them on as ``mm_encoder_outputs``.
 PROMPT_INPUTS = frozenset(
     {
-        *("input_ids", "inputs_embeds", "attention_mask"),
+        *("input_ids", "inputs_embeds", "attention_mask", "position_ids"),
         *("token_type_ids", "mm_token_type_ids", "mm_encoder_outputs"),
     }
 )
@@ -45,6 +45,9 @@ def prompts_alone(
         value = given[name]
         if isinstance(value, torch.Tensor) and value.shape == prompt.shape:
             made[name] = value.gather(1, order)
+        elif name == "position_ids":  # (B, T), or (N, B, T) where a position has several parts
+            whole = value.expand(*value.shape[:-2], *prompt.shape)
+            made[name] = whole.gather(-1, order.expand(*value.shape[:-2], *order.shape))
         elif name == "inputs_embeds":
             made[name] = value.gather(1, order[..., None].expand(-1, -1, value.shape[-1]))
         else:

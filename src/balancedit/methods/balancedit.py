@@ -290,7 +290,14 @@ class BalancEdit(RoutedMethod):
         samples = torch.cat([positives, negative[None]])
         *near, far = DISTANCES[self.config.distance](key[None], samples)[0].tolist()
         keep = self.config.degenerate == "keep"
-        return influence_radius(near, far, self.config.alpha, keep_degenerate=keep)
+        radius = influence_radius(near, far, self.config.alpha, keep_degenerate=keep)
+        return replace(radius, value=max(radius.value, self._rounding(key)))
+
+    def _rounding(self, key: torch.Tensor) -> float:
+        """How far a prompt's key (D,) may lie from itself when it is read in another batch: less
+        than that no radius can be, or the edit would miss its own question."""
+        share = torch.finfo(self._loaded.dtype).eps
+        return share * (key.norm().item() if self.config.distance == "euclidean" else 1.0)
 
     def _independent(self, facts: Sequence[_Fact]) -> int:
         """How many of these facts, from the first, have nothing to do with one another: none lies
