@@ -22,6 +22,7 @@ from balancedit.cli.options import OutputOptions, with_options
 from balancedit.cli.plot import plot
 from balancedit.cli.rescore import rescore
 from balancedit.cli.train_mend import train_mend
+from balancedit.cli.tune import tune
 from balancedit.errors import InputError, nearest_names
 from balancedit.text import between_commas
 
@@ -103,37 +104,26 @@ def run(
     if skip_bad and left_out.problems:
         output.note("warning", left_out.message())
 
-    from balancedit.bench.journal import Journal
-    from balancedit.bench.provenance import provenance, subject, summary
+    from balancedit.bench.launching import launch
+    from balancedit.bench.provenance import subject
     from balancedit.bench.report import read
-    from balancedit.bench.runner import Runner, Settings
-    from balancedit.editor import Editor
+    from balancedit.bench.runner import Settings
 
     with output.working(f"loading {model} …"):
         loaded = session.load_alone(model, layer, device, dtype, debug=out.debug)
     samples = askable(samples, loaded)
-    models = {None: loaded} | {c.layer: loaded.at(c.layer) for c in chosen if c.layer}
-
-    def open_editor(contender: contenders.Contender | None, edits: Path | None) -> Editor:
-        if contender is None:
-            return Editor.on(loaded)
-        return contender.editor(models[contender.layer], edits)
-
     identity = subject(loaded, found, part) | {"protocol": protocol}
-    settings = {c.name: c.config() | c.binding(models[c.layer]) for c in chosen}
-    journal = Journal(results, identity, provenance(loaded), settings)
     with output.progress("recording") as progress:
-        runner = Runner(
+        launch(
+            loaded,
             samples,
             PROTOCOLS[protocol],
             Settings(chosen, sizes, batch_size),
-            journal,
-            open_editor,
+            results,
+            identity,
+            progress.total,
             progress.advance,
         )
-        progress.total(runner.remaining())
-        runner.run()
-    journal.summarise(summary(results, loaded))
     return _show(out, results, read(results))
 
 
@@ -195,3 +185,4 @@ def _sizes(text: str, n: int) -> tuple[int, ...]:
 app.command("plot")(plot)
 app.command("rescore")(rescore)
 app.command("train-mend")(train_mend)
+app.command("tune")(tune)

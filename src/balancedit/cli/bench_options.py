@@ -46,9 +46,11 @@ def askable(samples: list[EditSample], loaded: LoadedModel) -> list[EditSample]:
     return kept
 
 
-def first(samples: list[EditSample], n: int, what: str) -> list[EditSample]:
-    """The first n edits of a data set, which `what` names. Raises `InputError` for another n than
-    there are."""
+def first(samples: list[EditSample], n: int, what: str, option: str = "--n") -> list[EditSample]:
+    """The first n edits of a data set, which `what` names. Raises `InputError` for another n, given
+    by `option`, than there are."""
     if not 1 <= n <= len(samples):
-        raise InputError(f"{what} has {len(samples)} edits; --n must be from 1 to that, not {n}")
+        raise InputError(
+            f"{what} has {len(samples)} edits; {option} must be from 1 to that, not {n}"
+        )
     return samples[:n]
