@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +25,14 @@ from balancedit.models.loading import LoadedModel
 from balancedit.store.files import write_durably
 
 CHOICE = "choice.json"
-BUDGET = "tuning"  # what the results' identity calls it
+TUNING = "tuning"  # in the identity of results that are a tuning
 PLACES = 4  # decimals that figures are written and compared with
 
 
-@dataclass(frozen=True)
-class Budget:
-    """The same for every method that is tuned into one directory."""
-
-    settings: int  # candidates a method, as far as its space has them
-    edits: int  # that each candidate is tried on, the first of the part
-    seed: int = 0  # of the order in which a space is gone through
+def subject_of(about: dict[str, Any], seed: int) -> dict[str, Any]:
+    """What makes two tunings the same: `about` (model, data, protocol …), and the seed of the order
+    in which spaces are gone through. The budget may grow: a larger one goes on from a smaller."""
+    return about | {TUNING: {"seed": seed}}
 
 
 def tuning_part(parts: Sequence[str], name: str, wanted: str | None = None) -> str:
@@ -57,11 +53,11 @@ def tuning_part(parts: Sequence[str], name: str, wanted: str | None = None) -> s
     return wanted or meant[0]
 
 
-def contenders(method: str, budget: Budget, loaded: LoadedModel) -> tuple[Contender, ...]:
-    """A method's candidates on a model, the recommended preset first. Raises `InputError`."""
+def contenders(method: str, settings: int, seed: int, loaded: LoadedModel) -> tuple[Contender, ...]:
+    """So many candidates of a method on a model, the recommended preset first; fewer where the
+    space has no more, or the model too few blocks to tell them apart. Raises `InputError`."""
     found = dict.fromkeys(
-        _named(method, candidate, loaded)
-        for candidate in candidates(method, budget.settings, budget.seed)
+        _named(method, candidate, loaded) for candidate in candidates(method, settings, seed)
     )
     return tuple(parse(name) for name in found)
 
@@ -91,26 +87,31 @@ def _layer_at(loaded: LoadedModel, depth: float) -> str:
 # -- the choice ----------------------------------------------------------------------------------
 
 
-def choice(directory: Path) -> dict[str, Any]:
+def choice(directory: Path, settings: int, edits: Sequence[str]) -> dict[str, Any]:
     """What the log of a tuning says, as plain JSON: for each method whose candidates were all tried
-    on all edits, the chosen one, and all of them in order.
+    on all these edits, the chosen one, and all of them in order.
 
-    The best has the highest HM; of equals the highest mean of HM's parts, then of Acc, then the
-    earlier candidate, so that the recommended preset stands where nothing is better. Raises
-    `ResultsError` where the directory holds no tuning.
+    settings: how many candidates a method counts with, the first of those it tried. edits: ids of
+    the samples that count. So methods that were tuned by different commands are compared within one
+    budget. The best has the highest HM; of equals the highest mean of HM's parts, then the highest
+    Acc, then the earlier candidate, so that the recommended preset stands where nothing is better.
+    Raises `ResultsError` where the directory holds no tuning.
     """
     header = read_header(directory)
     identity = header["identity"]
-    if BUDGET not in identity:
+    if TUNING not in identity:
         raise ResultsError(f"'{directory}' holds no tuning; make one with `balancedit bench tune`")
-    lines = {line.method: line for line in read(directory).lines if line.method != BASE}
+    rows = [row for row in read_rows(directory) if row["sample"] in edits]
+    beyond = {row["sample"] for row in read_rows(directory)} - set(edits)
+    report = read(directory, without=beyond)
+    lines = {line.method: line for line in report.lines if line.method != BASE}
     tried: dict[str, list[str]] = {}
     for name in header["methods"]:
         tried.setdefault(parse(name).method, []).append(name)
-    edits = identity[BUDGET]["edits"]
     made = {}
     for method, names in tried.items():
-        if all(name in lines and lines[name].edits == edits for name in names):
+        names = names[:settings]
+        if all(name in lines and lines[name].edits == len(edits) for name in names):
             ranked = sorted(names, key=lambda name: _rank(lines[name]), reverse=True)
             made[method] = {
                 "choice": ranked[0],
@@ -119,20 +120,20 @@ def choice(directory: Path) -> dict[str, Any]:
                 "tried": len(names),
                 "ranked": [_told(lines[name]) for name in ranked],
             }
-    runs = header.get(RUNS, [])
-    wrote = sorted({row[RUN] for row in read_rows(directory) if RUN in row})
+    wrote = sorted({row[RUN] for row in rows if RUN in row})
     return {
-        **{k: v for k, v in identity.items() if k != BUDGET},
-        "budget": identity[BUDGET],
+        **identity,
+        "budget": {"settings": settings, "edits": len(edits)},
+        "edits": list(edits),
         "score": "HM of T-Gen, I-Gen and Loc, percent",
-        "code": list(dict.fromkeys(runs[run]["code"] for run in wrote)),
+        "code": list(dict.fromkeys(header[RUNS][run]["code"] for run in wrote)),
         "methods": made,
     }
 
 
-def write_choice(directory: Path) -> dict[str, Any]:
-    """Put the choice beside its log; what it is. Raises `ResultsError`."""
-    made, path = choice(directory), directory / CHOICE
+def write_choice(directory: Path, settings: int, edits: Sequence[str]) -> dict[str, Any]:
+    """Put the `choice` beside its log; what it is. Raises `ResultsError`."""
+    made, path = choice(directory, settings, edits), directory / CHOICE
     try:
         write_durably(path, (json.dumps(made, indent=1) + "\n").encode())
     except OSError as error:

@@ -61,7 +61,6 @@ def tune(
     from balancedit.methods.spaces import candidates
 
     # Everything that can be wrong with the arguments, before the model loads.
-    budget = tuning.Budget(settings, edits, seed)
     names = list(dict.fromkeys(between_commas(methods)))
     if not names:
         raise InputError("no methods are named; give some, such as --method grace,ft")
@@ -81,12 +80,9 @@ def tune(
     with output.working(f"loading {model} …"):
         loaded = session.load_alone(model, layer, device, dtype, debug=out.debug)
     samples = askable(samples, loaded)
-    chosen = tuple(c for name in names for c in tuning.contenders(name, budget, loaded))
+    chosen = tuple(c for name in names for c in tuning.contenders(name, settings, seed, loaded))
     protocol = PROTOCOLS["generate"]
-    identity = subject(loaded, found, part) | {
-        "protocol": protocol.name,
-        tuning.BUDGET: vars(budget),
-    }
+    about = subject(loaded, found, part) | {"protocol": protocol.name}
     with output.progress("tuning") as progress:
         launch(
             loaded,
@@ -94,11 +90,11 @@ def tune(
             protocol,
             Settings(chosen, batch_size=batch_size),
             results,
-            identity,
+            tuning.subject_of(about, seed),
             progress.total,
             progress.advance,
         )
-    return _told(out, results, tuning.write_choice(results))
+    return _told(out, results, tuning.write_choice(results, settings, [s.id for s in samples]))
 
 
 def _told(out: OutputOptions, results: Path, made: dict[str, Any]) -> dict[str, Any] | None:
