@@ -54,12 +54,10 @@ def tuning_part(parts: Sequence[str], name: str, wanted: str | None = None) -> s
 
 
 def contenders(method: str, settings: int, seed: int, loaded: LoadedModel) -> tuple[Contender, ...]:
-    """So many candidates of a method on a model, the recommended preset first; fewer where the
-    space has no more, or the model too few blocks to tell them apart. Raises `InputError`."""
-    found = dict.fromkeys(
-        _named(method, candidate, loaded) for candidate in candidates(method, settings, seed)
-    )
-    return tuple(parse(name) for name in found)
+    """So many candidates of a method on a model, the recommended preset first; fewer where its
+    space has no more. The larger number continues the list of the smaller. Raises `InputError`."""
+    named = (_named(method, candidate, loaded) for candidate in candidates(method, seed))
+    return tuple(parse(name) for name in list(dict.fromkeys(named))[:settings])
 
 
 def _named(method: str, candidate: Candidate, loaded: LoadedModel) -> str:

@@ -65,7 +65,9 @@ def tune(
     if not names:
         raise InputError("no methods are named; give some, such as --method grace,ft")
     for name in names:
-        candidates(name, settings, seed)
+        candidates(name, seed)
+    if settings < 1:
+        raise InputError(f"--settings is {settings}; at least 1 is needed")
     if batch_size < 1:
         raise InputError(f"--batch-size is {batch_size}; at least 1 is needed")
     found = find(data)

@@ -60,17 +60,11 @@ class Candidate:
     depth: float = LAST
 
 
-def candidates(method: str, n: int, seed: int = 0) -> list[Candidate]:
-    """The first n candidates of a method: its recommended preset, then others of its space in an
-    order that the seed decides; all of it where it has no more than n.
-
-    A larger n continues the list of a smaller one. Raises `InputError` for an unknown method and
-    for n below 1.
-    """
+def candidates(method: str, seed: int = 0) -> list[Candidate]:
+    """All candidates of a method: its recommended preset, then the rest of its space in an order
+    that the seed decides. Raises `InputError` for an unknown method."""
     if method not in SPACES:
         raise InputError(f"unknown method '{method}'{nearest_names(method, SPACES)}")
-    if n < 1:
-        raise InputError(f"{n} settings are none to choose from; give 1 or more")
     space, preset = SPACES[method], vars(METHODS[method][1][RECOMMENDED])
     found = [Candidate({})]
     for values in product(*space.options.values(), space.depths):
@@ -78,7 +72,7 @@ def candidates(method: str, n: int, seed: int = 0) -> list[Candidate]:
         other = Candidate({o: v for o, v in named.items() if v != preset[o]}, values[-1])
         if other not in found:
             found.append(other)
-    return [found[0], *sorted(found[1:], key=lambda c: _place(method, c, seed))][:n]
+    return [found[0], *sorted(found[1:], key=lambda c: _place(method, c, seed))]
 
 
 def _place(method: str, candidate: Candidate, seed: int) -> str:
