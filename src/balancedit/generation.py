@@ -106,7 +106,7 @@ def _open_pass(
     untouched model said to it, the model runs only if an edit fires."""
     known = None
     if loaded.prefix.is_remembering and how.is_plain:
-        known = loaded.prefix.noted(_name(rows, how))
+        known = loaded.prefix.noted(_name(rows, how), _way(method))
     if known is not None:
         decisions = method.decisions(known.keys)
         if decisions is not None and all(d.claims or not d.fired for d in decisions):
@@ -149,7 +149,7 @@ def _generate_batch(
     texts = loaded.prompter.answers(out, prompt)
     untouched_all = all(d.claims or not d.fired for d in decisions)
     if remembered and untouched_all and how.is_plain and trace.keys:
-        loaded.prefix.note(name, Noted(texts, trace.stacked_keys()))
+        loaded.prefix.note(name, _way(method), Noted(texts, trace.stacked_keys()))
     return [GeneratedAnswer(t, d) for t, d in zip(texts, decisions, strict=True)]
 
 
@@ -194,6 +194,11 @@ def remembering(loaded: LoadedModel, method: Method) -> Iterator[None]:
 def is_remembered(loaded: LoadedModel, rows: Sequence[Row]) -> bool:
     """Whether this very batch of prompts, asked greedily as they stand, need not be read again."""
     return loaded.prefix.inputs(_name(rows, _PLAIN)) is not None
+
+
+def _way(method: Method) -> tuple[str, ...]:
+    """How a method makes its keys, and of which layer's input."""
+    return (method.name, *(f"{k} {v}" for k, v in sorted(method.binding().items())))
 
 
 def _name(rows: Sequence[Row], how: _Decoding) -> tuple[int, bytes]:
