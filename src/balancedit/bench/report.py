@@ -164,9 +164,8 @@ def as_csv(report: Report) -> str:
     head = ("method", "held", "group", "edits", "failed", "measure", "mean", "low", "high", "n")
     writer.writerow(("in", *head) if several else head)
     for line in report.lines:
-        about = (line.method, line.held, line.group, line.edits, line.failed)
-        if several:
-            about = (line.source, *about)
+        said = (line.method, line.held, line.group, line.edits, line.failed)
+        about: tuple[str | int, ...] = (line.source, *said) if several else said
         for name in report.measures:
             if name in line.figures:
                 x = line.figures[name]
