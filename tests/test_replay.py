@@ -182,3 +182,22 @@ def test_a_compiled_model_is_run_in_full(make_editor: Any) -> None:
     blocks(editor)[0]._compiled_call_impl = lambda *_: None
     prefix = Prefix(editor.model, editor.layer)
     assert not prefix.fits("training", lambda: torch.zeros(1))
+
+
+@pytest.mark.parametrize(
+    ("options", "given"),
+    [
+        ({"method": "grace", "epsilon": 0.5}, {}),
+        ({"key": "last", "scope": "paper"}, {"rephrasings": ["which is it?"]}),
+    ],
+)
+def test_what_one_method_knows_of_a_question_is_not_taken_for_another_s_key(
+    make_editor: Any, options: dict[str, Any], given: dict[str, Any]
+) -> None:
+    """An editor whose key is the mean asks the unedited model first, as the benchmark does."""
+    first = make_editor()
+    second = Editor.on(first._loaded, **options)
+    edit = second.edit(tiny.picture(1), QUESTION, "cat", **given)
+    with first.remembering():
+        assert first.ask([tiny.picture(1)], [QUESTION])[0].fired is None
+        assert second.ask([tiny.picture(1)], [QUESTION])[0].fired == edit.id

@@ -87,7 +87,7 @@ def _answer_batch(
     """One batch. Where it is remembered what the untouched model said to it, the model runs only if
     an edit fires."""
     if loaded.prefix.is_remembering and how.is_plain and not more:
-        known = loaded.prefix.noted(_name(rows, how))
+        known = loaded.prefix.noted(_name(rows, how), _way(method))
         decisions = method.decisions(known.keys) if known is not None else None
         if known is not None and decisions is not None:
             settled = [
@@ -140,7 +140,7 @@ def _generate_batch(
     decisions = trace.rows[::per_row] or [Decision()] * len(rows)
     said = loaded.prompter.said(out, prompt, loaded.ends)
     if remembered and how.is_plain and trace.keys and not any(d.fired for d in decisions):
-        loaded.prefix.note(name, Noted(said, trace.stacked_keys()))
+        loaded.prefix.note(name, _way(method), Noted(said, trace.stacked_keys()))
     return [GeneratedAnswer(s, d) for s, d in zip(said, decisions, strict=True)]
 
 
@@ -193,6 +193,11 @@ def resumes(loaded: LoadedModel, method: Method) -> bool:
 def is_remembered(loaded: LoadedModel, rows: Sequence[Row]) -> bool:
     """Whether this very batch of prompts, asked greedily as they stand, need not be read again."""
     return loaded.prefix.inputs(_name(rows, _PLAIN)) is not None
+
+
+def _way(method: Method) -> tuple[str, ...]:
+    """How a method makes its keys, and of which layer's input."""
+    return (method.name, *(f"{k} {v}" for k, v in sorted(method.binding().items())))
 
 
 def _name(rows: Sequence[Row], how: _Decoding) -> tuple[int, bytes]:

@@ -114,6 +114,7 @@ class OldAnswers:
         cache = getattr(call.out, "past_key_values", None)
         return (
             bool((call.prompt == call.real).all())
+            and bool(call.prompt[:, -1].all())  # padding behind a prompt would part it from answers
             and cached_length(cache) == call.prompt.shape[1]
             and callable(getattr(cache, "batch_select_indices", None))
             and ("position_ids" in call.given or not _keeps_positions(call.module))

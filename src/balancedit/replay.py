@@ -33,8 +33,8 @@ LIMIT = 2**30  # bytes of prompts remembered a model
 
 
 class Noted(NamedTuple):
-    """What is known of a batch of prompts. said: what the untouched model answers greedily; keys:
-    (B, D) the prompts'."""
+    """What one way of making keys knows of a batch of prompts. said: what the untouched model
+    answers greedily; keys: (B, D) the prompts', as that way makes them."""
 
     said: list[Said]
     keys: torch.Tensor
@@ -130,16 +130,17 @@ class Prefix:
         known = self._remembered(prompt)
         return known.inputs if known is not None else None
 
-    def noted(self, prompt: Hashable) -> Noted | None:
-        """What `note` was told about a batch that is remembered."""
+    def noted(self, prompt: Hashable, way: Hashable) -> Noted | None:
+        """What `note` was told about a batch that is remembered, for this way of making keys."""
         known = self._remembered(prompt)
-        return known.noted if known is not None else None
+        return known.noted.get(way) if known is not None else None
 
-    def note(self, prompt: Hashable, noted: Noted) -> None:
-        """Remember more about a batch of prompts."""
+    def note(self, prompt: Hashable, way: Hashable, noted: Noted) -> None:
+        """Remember more about a batch of prompts. way: names how its keys are made, since several
+        methods ask one model, and a key says nothing to those that make others."""
         known = self._remembered(prompt)
         if known is not None:
-            known.noted = noted
+            known.noted[way] = noted
 
     def _remembered(self, prompt: Hashable) -> _Pass | None:
         return self._prompts.get(prompt) if self._prompts is not None else None
@@ -251,7 +252,7 @@ class _Pass:
     outputs: dict[nn.Module, list[Any]] = field(default_factory=dict)
     inputs: Mapping[str, torch.Tensor] = field(default_factory=dict)
     cached: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
-    noted: Noted | None = None
+    noted: dict[Hashable, Noted] = field(default_factory=dict)
     complete: bool = False
     unfit: bool = False  # its cache is not one that simply grows
 

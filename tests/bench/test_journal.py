@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from balancedit.bench.journal import ROWS, Journal, read_header, read_rows
+from balancedit.bench.journal import HEADER, ROWS, Journal, read_header, read_rows
 from balancedit.errors import ResultsError
 
 RUN = {"model": "pocket", "n": 3, "methods": ["ft", "grace"]}
@@ -67,3 +68,39 @@ def test_several_processes_may_write_to_one_directory(tmp_path: Path) -> None:
     second.append({"method": "grace", "held": 1, "sample": "a"})
     assert [r.get("by") for r in read_rows(tmp_path)] == [1, None]
     assert read_header(tmp_path)["methods"] == {"ft": {}, "grace": {}}
+
+
+def test_rows_name_the_run_that_wrote_them(tmp_path: Path) -> None:
+    ft, grace = {"ft": {"lr": 0.1}}, {"grace": {"epsilon": 1.0}}
+    first = Journal(tmp_path, RUN, {"code": "a"}, ft)
+    Journal(tmp_path, RUN, {"code": "looks only"}, ft)
+    second = Journal(tmp_path, RUN, {"code": "b"}, ft | grace)
+    second.append({"sample": "a"})
+    first.append({"sample": "b"})
+    second.append({"sample": "c"})
+    assert [(r["sample"], r["run"]) for r in read_rows(tmp_path)] == [("a", 0), ("b", 1), ("c", 0)]
+    assert read_header(tmp_path)["runs"] == [
+        {"code": "b", "methods": ft | grace},
+        {"code": "a", "methods": ft},
+    ]
+
+
+def test_nothing_known_of_a_run_adds_nothing(tmp_path: Path) -> None:
+    Journal(tmp_path, RUN, {}).append({"sample": "a"})
+    assert list(read_rows(tmp_path)) == [{"sample": "a"}]
+    assert "runs" not in read_header(tmp_path)
+
+
+def test_results_of_before_runs_were_listed_go_on(tmp_path: Path) -> None:
+    old = {"identity": RUN, "methods": {"ft": {"lr": 0.1}}, "about": {"threads": 1}}
+    (tmp_path / HEADER).write_text(json.dumps(old))
+    (tmp_path / ROWS).write_text('{"method": "ft", "held": 1, "sample": "a"}\n')
+    with pytest.raises(ResultsError, match="ft"):
+        Journal(tmp_path, RUN, {"code": "b"}, {"ft": {"lr": 0.2}})
+    again = Journal(tmp_path, RUN, {"code": "b"}, {"ft": {"lr": 0.1}})
+    assert read_header(tmp_path) == old
+    again.append({"method": "ft", "held": 1, "sample": "b"})
+    assert [r.get("run") for r in again.rows()] == [None, 0]
+    header = read_header(tmp_path)
+    assert header["about"] == {"threads": 1}
+    assert header["runs"] == [{"code": "b", "methods": {"ft": {"lr": 0.1}}}]

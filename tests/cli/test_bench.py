@@ -72,6 +72,61 @@ def test_reports_that_cannot_be_made(run, results: str, tmp_path: Path) -> None:
     assert "bench run" in run("bench", "report", "--out", str(tmp_path / "none")).err
 
 
+def test_several_directories_in_one_report_and_what_their_names_stand_for(
+    run, tmp_path: Path
+) -> None:
+    identity = {"model": "pocket", "data": "okedit-pocket", "protocol": "generate"}
+    row = {"method": "ft", "held": 1, "sample": "a", "category": "animal", "kind": "name"}
+    for name, lr, found in (("one", 0.1, 1.0), ("other", 0.2, 0.5)):
+        scores = {"Acc": found, "T-Gen": found, "I-Gen": found, "Loc": found}
+        about = {"code": f"code of {name}"}
+        journal = Journal(tmp_path / name, identity, about, {"ft": {"lr": lr}})
+        journal.append(row | {"scores": scores, "outputs": []})
+    asked = ["bench", "report", "--out", "one", "--out", "other"]
+    shown = run(*asked, "--settings", "--form", "md")
+    assert "| one | ft | 1 | 1 | 0 | 100.0" in shown.out
+    assert "| other | ft | 1 | 1 | 0 | 50.0" in shown.out
+    assert "ft in other: lr 0.2 (1 results by code code of other" in shown.out
+    assert "warning: 'ft' stands for different settings: in one lr 0.1; in other" in shown.err
+    made = run(*asked, "--settings", "--json").json
+    assert [line["in"] for line in made["lines"]] == ["one", "other"]
+    assert [x["runs"][0]["code"] for x in made["settings"]] == ["code of one", "code of other"]
+    assert len(made["warnings"]) == 1
+    rows = csv.DictReader(io.StringIO(run(*asked, "--form", "csv").out))
+    assert {(r["in"], r["mean"]) for r in rows if r["measure"] == "HM"} == {
+        ("one", "1.0"),
+        ("other", "0.5"),
+    }
+    assert run("bench", "report", "--out", "one").err == ""
+
+
+def test_the_first_edits_of_the_data_can_be_left_out(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(part: str) -> list[EditSample]:
+        return [tiny.sample(n, "ab") for n in range(3)]
+
+    made = DataSet("tiny", "", ("all",), load, load, lambda part: "0")
+    monkeypatch.setitem(DATA_SETS, "tiny", made)
+    identity = {"model": "m", "data": "tiny", "part": "all", "digest": "0", "protocol": "generate"}
+    journal = Journal(tmp_path, identity, {})
+    for number in (2, 0, 1):  # as several processes may write them
+        row = {"method": "ft", "held": 1, "sample": f"s{number}", "category": "", "kind": "name"}
+        scores = {"Acc": float(number == 0), "T-Gen": 1.0, "I-Gen": 1.0, "Loc": 1.0}
+        journal.append(row | {"scores": scores, "outputs": []})
+    asked = ["bench", "report", "--out", str(tmp_path), "--json"]
+    for skipped, acc in ((0, 1 / 3), (1, 0.0)):
+        (line,) = run(*asked, "--skip", skipped).json["lines"]
+        assert line["edits"] == 3 - skipped
+        assert line["figures"]["Acc"]["mean"] == pytest.approx(acc)
+    assert "--skip is -1" in run("bench", "report", "--out", str(tmp_path), "--skip", "-1").err
+    assert "tiny all has 3 edits" in run(*asked[:-1], "--skip", "4").err
+    monkeypatch.setitem(
+        DATA_SETS, "tiny", DataSet("tiny", "", ("all",), load, load, lambda part: "1")
+    )
+    assert "about other data" in run(*asked[:-1], "--skip", "1").err
+
+
 def test_probes_without_a_picture_are_left_out_where_a_model_takes_none(
     run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

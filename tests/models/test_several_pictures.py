@@ -59,6 +59,10 @@ class Edited:
     edits: tuple[str, str]
 
 
+#: Random weights babble without end, and what they would say is compared token by token.
+pytestmark = pytest.mark.usefixtures("short_untouched_answers")
+
+
 @pytest.fixture(params=[pytest.param(torch.float32, id="float32"), HALF], scope="module")
 def dtype(request: pytest.FixtureRequest) -> torch.dtype:
     return request.param
@@ -70,7 +74,7 @@ def family(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def edited(family: str, dtype: torch.dtype) -> Edited:
+def edited(family: str, dtype: torch.dtype, short_untouched_answers: None) -> Edited:
     """Shared by the tests of one family; they leave it as it was."""
     editor = make(family, dtype)
     return Edited(family, dtype, editor, two_edits(editor, SEVERAL))

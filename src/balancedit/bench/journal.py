@@ -3,7 +3,9 @@
 A line counts when it is whole, so a run that was killed loses the line it was writing and nothing
 else. Results of another data set or other settings are refused, never mixed in. Several processes
 may write to one directory, each with methods of its own; of two lines on the same result the first
-counts.
+counts. The header lists the runs, that is the processes that wrote lines, with the code, the
+settings and the machine of each, and a line names its run by the place in that list. Directories of
+before there were such lists are read and gone on with: their older lines name no run.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from balancedit.errors import ResultsError
 from balancedit.store.files import write_durably
 
 HEADER, ROWS, SUMMARY = "run.json", "rows.jsonl", "summary.json"
+RUNS, RUN = "runs", "run"  # the header's list of runs, and what a line calls its place there
 LOCK = ".lock"
 RESULT = ("method", "held", "sample")  # what names a result
 
@@ -29,8 +32,9 @@ class Journal:
 
     identity: what makes two runs the same (model, data, protocol …), plain JSON types. methods:
     settings by method; a later run may bring more methods, but not other settings of the same.
-    about: what may differ from run to run (machine, time …); the first run's is kept. Raises
-    `ResultsError` where the directory holds another run or cannot be written.
+    about: what may differ from run to run (code, machine, time …). The first run's is kept, and
+    that of each run with the first line it adds; where there is none and no method, lines name no
+    run. Raises `ResultsError` where the directory holds another run or cannot be written.
     """
 
     def __init__(
@@ -43,6 +47,8 @@ class Journal:
         self.directory = directory
         self._read = 0  # bytes of the results that `news` has given
         methods = json.loads(json.dumps(methods or {}))
+        self._about = about | {"methods": methods} if about or methods else None
+        self._run: int | None = None  # this process's place in the header's list, once it has one
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(directory / LOCK)
@@ -97,12 +103,24 @@ class Journal:
     def append(self, row: dict[str, Any]) -> None:
         """Add one result; it is on the disk when this returns. Raises `ResultsError`."""
         try:
-            with self._lock, (self.directory / ROWS).open("a") as file:
-                file.write(json.dumps(row) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
+            with self._lock:
+                if self._about is not None and self._run is None:
+                    self._run = self._listed(self._about)
+                named = row if self._run is None else row | {RUN: self._run}
+                with (self.directory / ROWS).open("a") as file:
+                    file.write(json.dumps(named) + "\n")
+                    file.flush()
+                    os.fsync(file.fileno())
+        except (OSError, ValueError) as error:
             raise ResultsError(f"cannot add to '{self.directory / ROWS}': {error}") from error
+
+    def _listed(self, run: dict[str, Any]) -> int:
+        """Put a run into the header's list; its place there. A run that adds no line has none."""
+        path = self.directory / HEADER
+        header = json.loads(path.read_text())
+        runs = [*header.get(RUNS, []), run]
+        write_durably(path, json.dumps(header | {RUNS: runs}, indent=1).encode())
+        return len(runs) - 1
 
 
 def read_header(directory: Path) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import resource
+import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,10 +33,34 @@ def subject(loaded: LoadedModel, data: DataSet, part: str) -> dict[str, str]:
     }
 
 
+def code_revision(package: Path = Path(balancedit.__file__).parent) -> str:
+    """Which code this is: what git calls the commit of the package's own repository, with
+    "+changes" behind it where the package's files differ from that; else the package's version.
+
+    A repository that merely surrounds an installed package says nothing about it.
+    """
+    # A hook's variables would make git look at another repository.
+    plain = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+
+    def git(*asked: str) -> str:
+        command = ("git", "-C", str(package), *asked)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=plain)
+        return done.stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")) / "src" / package.name != package.resolve():
+            return balancedit.__version__
+        changes = git("status", "--porcelain", "--", ".")
+        return git("describe", "--always", "--abbrev=12") + ("+changes" if changes else "")
+    except (OSError, subprocess.SubprocessError):
+        return balancedit.__version__
+
+
 def provenance(loaded: LoadedModel) -> dict[str, Any]:
-    """Versions and machine."""
+    """Code, versions and machine."""
     device = loaded.device
     return {
+        "code": code_revision(),
         "balancedit": balancedit.__version__,
         "torch": torch.__version__,
         "transformers": transformers.__version__,

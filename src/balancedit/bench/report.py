@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,7 @@ class Line:
     edits: int
     failed: int
     figures: dict[str, Interval]  # by what is measured: MEASURES, then the kinds of locality
+    source: str = ""  # the results directory, in a report of several
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,14 @@ class Report:
         return (*(m for m in MEASURES if m in found), *sorted(found - set(MEASURES)))
 
 
-def read(directory: Path, by: str | None = None, only: Sequence[str] | None = None) -> Report:
+def read(
+    directory: Path,
+    by: str | None = None,
+    only: Sequence[str] | None = None,
+    without: Collection[str] = (),
+) -> Report:
     """The report of a results directory. by: a field to group edits by, "category" or "kind".
-    only: the measures to report; None: all.
+    only: the measures to report; None: all. without: ids of samples to leave out.
 
     Raises `ResultsError` where there are no results and `InputError` for an unknown measure.
     """
@@ -66,6 +72,8 @@ def read(directory: Path, by: str | None = None, only: Sequence[str] | None = No
     lines: list[Line] = []
     grouped: dict[tuple[str, int, str], list[Row]] = {}
     for row in read_rows(directory):
+        if row["sample"] in without:
+            continue
         groups = (ALL,) if by is None else (ALL, str(row[by]))
         for group in groups:
             grouped.setdefault((row["method"], row["held"], group), []).append(row)
@@ -73,13 +81,44 @@ def read(directory: Path, by: str | None = None, only: Sequence[str] | None = No
         lines.append(_line(method, held, group, rows))
     methods = list(dict.fromkeys(method for method, _, _ in grouped))  # as they were run
     lines.sort(key=lambda x: (x.group != ALL, x.group, x.held, methods.index(x.method)))
-    report = Report(header["identity"], header.get("methods", {}), tuple(lines))
+    return _measuring(Report(header["identity"], header.get("methods", {}), tuple(lines)), only)
+
+
+def read_several(
+    directories: Mapping[Path, Collection[str]],
+    by: str | None = None,
+    only: Sequence[str] | None = None,
+) -> Report:
+    """The lines of several results directories in one report, each with its directory's name; of a
+    single one, its own report. directories: the ids of samples to leave out of each. What the
+    directories do not share is not in the report's identity. Raises as `read` does.
+    """
+    reports = {str(d): read(d, by, without=left_out) for d, left_out in directories.items()}
+    (first, *others), several = reports.values(), len(reports) > 1
+    shared = {
+        name: value
+        for name, value in first.identity.items()
+        if all(other.identity.get(name) == value for other in others)
+    }
+    lines = [
+        replace(line, source=name if several else "")
+        for name, report in reports.items()
+        for line in report.lines
+    ]
+    settings = {} if several else first.settings  # a name may stand for several
+    return _measuring(Report(shared, settings, tuple(lines)), only)
+
+
+def _measuring(report: Report, only: Sequence[str] | None) -> Report:
+    """The report of these measures alone; None: of all. Raises `InputError`."""
     if only is None:
         return report
     for name in only:
         if name not in report.measures:
             raise InputError(f"unknown measure '{name}'{nearest_names(name, report.measures)}")
-    kept = (replace(x, figures={m: x.figures[m] for m in only if m in x.figures}) for x in lines)
+    kept = (
+        replace(x, figures={m: x.figures[m] for m in only if m in x.figures}) for x in report.lines
+    )
     return replace(report, lines=tuple(kept))
 
 
@@ -121,11 +160,12 @@ def as_csv(report: Report) -> str:
     """Comma-separated values: a line for each figure, as fractions."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ("method", "held", "group", "edits", "failed", "measure", "mean", "low", "high", "n")
-    )
+    several = any(line.source for line in report.lines)
+    head = ("method", "held", "group", "edits", "failed", "measure", "mean", "low", "high", "n")
+    writer.writerow(("in", *head) if several else head)
     for line in report.lines:
-        about = (line.method, line.held, line.group, line.edits, line.failed)
+        said = (line.method, line.held, line.group, line.edits, line.failed)
+        about: tuple[str | int, ...] = (line.source, *said) if several else said
         for name in report.measures:
             if name in line.figures:
                 x = line.figures[name]
@@ -138,10 +178,10 @@ def as_table(report: Report) -> Table:
     from rich.table import Table
 
     head, body = _cells(report, "{mean:.1f}", "–")
-    run = report.identity
+    run = {name: report.identity.get(name, "several") for name in ("model", "data", "protocol")}
     table = Table(title=f"{run['model']}, {run['data']}, protocol: {run['protocol']}, percent")
     for name in head:
-        table.add_column(name, justify="left" if name in ("of", "method") else "right")
+        table.add_column(name, justify="left" if name in ("in", "of", "method") else "right")
     for cells in body:
         table.add_row(*cells)
     return table
@@ -157,6 +197,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "run": report.identity,
         "lines": [
             {
+                **({"in": line.source} if line.source else {}),
                 "method": line.method,
                 "held": line.held,
                 "group": line.group,
@@ -174,11 +215,15 @@ def _cells(report: Report, form: str, missing: str) -> tuple[list[str], list[lis
     grouped = any(line.group != ALL for line in report.lines)
     if grouped:
         head.insert(0, "of")
+    several = any(line.source for line in report.lines)
+    if several:
+        head.insert(0, "in")
     body = []
     for line in report.lines:
         cells = [line.method, str(line.held), str(line.edits), str(line.failed)]
         cells += [_figure(line.figures.get(m), form, missing) for m in report.measures]
-        body.append([line.group, *cells] if grouped else cells)
+        cells = [line.group, *cells] if grouped else cells
+        body.append([line.source, *cells] if several else cells)
     return head, body
 
 

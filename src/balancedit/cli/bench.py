@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -20,16 +19,13 @@ from balancedit.cli.bench_options import (
 )
 from balancedit.cli.options import OutputOptions, with_options
 from balancedit.cli.plot import plot
+from balancedit.cli.report import report, show
 from balancedit.cli.rescore import rescore
 from balancedit.cli.train_mend import train_mend
+from balancedit.cli.tune import tune
 from balancedit.errors import InputError, nearest_names
-from balancedit.text import between_commas
-
-if TYPE_CHECKING:
-    from balancedit.bench.report import Report
 
 app = typer.Typer(help="Compare editing methods on a data set, and tabulate the results.")
-GROUPS = ("category", "kind")
 
 
 @app.callback(invoke_without_command=True)
@@ -103,82 +99,27 @@ def run(
     if skip_bad and left_out.problems:
         output.note("warning", left_out.message())
 
-    from balancedit.bench.journal import Journal
-    from balancedit.bench.provenance import provenance, subject, summary
+    from balancedit.bench.launching import launch
+    from balancedit.bench.provenance import subject
     from balancedit.bench.report import read
-    from balancedit.bench.runner import Runner, Settings
-    from balancedit.editor import Editor
+    from balancedit.bench.runner import Settings
 
     with output.working(f"loading {model} …"):
         loaded = session.load_alone(model, layer, device, dtype, debug=out.debug)
     samples = askable(samples, loaded)
-    models = {None: loaded} | {c.layer: loaded.at(c.layer) for c in chosen if c.layer}
-
-    def open_editor(contender: contenders.Contender | None, edits: Path | None) -> Editor:
-        if contender is None:
-            return Editor.on(loaded)
-        return contender.editor(models[contender.layer], edits)
-
     identity = subject(loaded, found, part) | {"protocol": protocol}
-    settings = {c.name: c.config() | c.binding(models[c.layer]) for c in chosen}
-    journal = Journal(results, identity, provenance(loaded), settings)
     with output.progress("recording") as progress:
-        runner = Runner(
+        launch(
+            loaded,
             samples,
             PROTOCOLS[protocol],
             Settings(chosen, sizes, batch_size),
-            journal,
-            open_editor,
+            results,
+            identity,
+            progress.total,
             progress.advance,
         )
-        progress.total(runner.remaining())
-        runner.run()
-    journal.summarise(summary(results, loaded))
-    return _show(out, results, read(results))
-
-
-@app.command("report")
-@with_options
-def report(
-    out: OutputOptions,
-    by: Annotated[
-        str | None, typer.Option(metavar="category|kind", help="Group the edits by this too.")
-    ] = None,
-    form: Annotated[
-        str | None, typer.Option(metavar="md|csv|tex", help="Print the table in this form.")
-    ] = None,
-    measures: Annotated[
-        str | None, typer.Option(metavar="A,B,…", help="Only these, such as Acc,HM.")
-    ] = None,
-    results: ResultsOption = RESULTS,
-) -> dict[str, Any] | None:
-    """Tabulate results: means over edits with bootstrap 95 % intervals."""
-    from balancedit.bench.report import FORMS, read
-
-    only = None if measures is None else between_commas(measures)
-    made = read(results, _group(by), only)
-    if form is None:
-        return _show(out, results, made)
-    if form not in FORMS:
-        raise InputError(f"unknown form '{form}'{nearest_names(form, FORMS)}")
-    print(FORMS[form](made), end="")
-    return None
-
-
-def _show(out: OutputOptions, results: Path, made: Report) -> dict[str, Any] | None:
-    from balancedit.bench.report import as_json, as_table
-
-    if out.json:
-        return as_json(made)
-    output.console().print(as_table(made))
-    output.console().print(f"Kept in {results}.", style="dim", soft_wrap=True)
-    return None
-
-
-def _group(by: str | None) -> str | None:
-    if by is not None and by not in GROUPS:
-        raise InputError(f"results cannot be grouped by '{by}'{nearest_names(by, GROUPS)}")
-    return by
+    return show(out, [results], read(results))
 
 
 def _sizes(text: str, n: int) -> tuple[int, ...]:
@@ -192,6 +133,8 @@ def _sizes(text: str, n: int) -> tuple[int, ...]:
     return sizes
 
 
+app.command("report")(report)
 app.command("plot")(plot)
 app.command("rescore")(rescore)
 app.command("train-mend")(train_mend)
+app.command("tune")(tune)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from balancedit.cli import output
-from balancedit.errors import InputError
+from balancedit.errors import InputError, ResultsError
 
 if TYPE_CHECKING:
     from balancedit.data.sample import EditSample
+    from balancedit.data.table import DataSet
     from balancedit.models.loading import LoadedModel
 
 RESULTS = Path("results/bench")
@@ -46,9 +47,27 @@ def askable(samples: list[EditSample], loaded: LoadedModel) -> list[EditSample]:
     return kept
 
 
-def first(samples: list[EditSample], n: int, what: str) -> list[EditSample]:
-    """The first n edits of a data set, which `what` names. Raises `InputError` for another n than
-    there are."""
+def first(samples: list[EditSample], n: int, what: str, option: str = "--n") -> list[EditSample]:
+    """The first n edits of a data set, which `what` names. Raises `InputError` for another n, given
+    by `option`, than there are."""
     if not 1 <= n <= len(samples):
-        raise InputError(f"{what} has {len(samples)} edits; --n must be from 1 to that, not {n}")
+        raise InputError(
+            f"{what} has {len(samples)} edits; {option} must be from 1 to that, not {n}"
+        )
     return samples[:n]
+
+
+def of_results(directory: Path, data: str | None = None) -> tuple[DataSet, str]:
+    """The data set that results are about, and its part. data: where it lies by now. Raises
+    `ResultsError` where it has changed since."""
+    from balancedit.bench.journal import read_header
+    from balancedit.data.table import find
+
+    run = read_header(directory)["identity"]
+    found = find(data or run["data"])
+    if found.digest(run["part"]) != run["digest"]:
+        raise ResultsError(
+            f"'{directory}' is about other data than {found.name} {run['part']} as it is now; name "
+            "the right data with --data, or run the benchmark again"
+        )
+    return found, run["part"]

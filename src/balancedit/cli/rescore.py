@@ -7,9 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from balancedit.cli import output
-from balancedit.cli.bench_options import RESULTS, ResultsOption
+from balancedit.cli.bench_options import RESULTS, ResultsOption, of_results
 from balancedit.cli.options import OutputOptions, with_options
-from balancedit.errors import ResultsError
 
 
 @with_options
@@ -25,20 +24,12 @@ def rescore(
     from balancedit.bench.journal import read_header, read_rows
     from balancedit.bench.protocols import PROTOCOLS
     from balancedit.bench.rescoring import rescore
-    from balancedit.data.table import find
 
-    run = read_header(results)["identity"]
-    found = find(data or run["data"])
-    if found.digest(run["part"]) != run["digest"]:
-        raise ResultsError(
-            f"'{results}' is about other data than {found.name} {run['part']} as it is now; name "
-            "the right data with --data, or run the benchmark again"
-        )
+    protocol = read_header(results)["identity"]["protocol"]
+    found, part = of_results(results, data)
     with output.progress("scoring") as progress:
         progress.total(sum(1 for _ in read_rows(results)))
-        changed = rescore(
-            results, found.load(run["part"]), PROTOCOLS[run["protocol"]], progress.advance
-        )
+        changed = rescore(results, found.load(part), PROTOCOLS[protocol], progress.advance)
     if out.json:
         return {"changed": changed}
     print(f"{changed} results came out otherwise.")
