@@ -208,6 +208,7 @@ def main() -> int:
     asked = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     started = time.perf_counter()
     print(f"{'fault':34}{'seconds':>8}  {'outcome':10}caught by / what it breaks")
     found = []
