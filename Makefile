@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
+# Processes that share the tests, of one thread each and up to 3 GB.
+WORKERS ?= 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test test-slow test-mutants lint format typecheck setup clean
@@ -13,7 +15,7 @@ demo: $(RUN)
 	$(BIN)/balancedit demo
 
 test: $(DEV)
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
 
 test-slow: $(DEV)
 	$(BIN)/python -m pytest -m slow

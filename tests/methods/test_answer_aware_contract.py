@@ -1,5 +1,5 @@
-"""The contract under the answer-aware scope, where every row waits for the untouched model's answer:
-all of them lie inside an edit's radius, and the old answer alone says which of them it reaches."""
+"""The contract under the answer-aware scope, on models that are sure of their answers: every row
+lies inside a radius and waits for the old answer, which alone says whether an edit reaches it."""
 
 from __future__ import annotations
 

@@ -27,8 +27,8 @@ FAULTS = (
         "the radius weighs both distances, added up",
         (
             (
-                "value = alpha * d_positive + (1 - alpha) * negative_distance\n        return Radius",
-                "value = alpha * d_positive - (1 - alpha) * negative_distance\n        return Radius",
+                "alpha * d_positive + (1 - alpha) * negative_distance\n        return Radius",
+                "alpha * d_positive - (1 - alpha) * negative_distance\n        return Radius",
             ),
         ),
         ("test_scope.py::test_alpha_weighs_the_positive_distance",),
@@ -38,8 +38,8 @@ FAULTS = (
         "α weighs the positive distance",
         (
             (
-                "value = alpha * d_positive + (1 - alpha) * negative_distance\n        return Radius",
-                "value = (1 - alpha) * d_positive + alpha * negative_distance\n        return Radius",
+                "alpha * d_positive + (1 - alpha) * negative_distance\n        return Radius",
+                "(1 - alpha) * d_positive + alpha * negative_distance\n        return Radius",
             ),
         ),
         (
@@ -180,12 +180,7 @@ FAULTS = (
     Fault(
         "checksum of keys skipped",
         "a damaged key is found",
-        (
-            (
-                'if digest(keys[index].astype(keys.dtype.newbyteorder("<"), copy=False)) != sha256:',
-                "if False:",
-            ),
-        ),
+        (("copy=False)) != sha256:", "copy=False)) is None:"),),
         ("test_store_failures.py::test_held_names_what_load_names",),
     ),
 )
