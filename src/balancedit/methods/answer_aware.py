@@ -44,7 +44,7 @@ def old_answer(said: Sequence[Said]) -> OldAnswer:
     ways ("hp", "HP.") counts in each of them.
     """
     first, *others = said
-    if not first.text.strip():
+    if not first.text.strip() or not first.ids:
         why = "the untouched model has no answer of its own; the radius alone decides"
         return OldAnswer(None, warnings=(why,))
     other = next((o.text for o in others if not same_text(o.text, first.text)), None)

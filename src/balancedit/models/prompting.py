@@ -9,6 +9,7 @@ Letters: B = rows, T = tokens of the longest prompt.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -69,6 +70,8 @@ class Prompter:
         special = [str(t) for t in self.tokenizer.added_tokens_decoder.values() if t.special]
         self._markers = [t for t in {*special, self._image_token} if t]
         self._names = set(getattr(processor, "model_input_names", ()))
+        known = self.tokenizer.get_vocab()
+        self._image_ids = {known[t] for t in [self._image_token] if t in known}
 
     def inputs(
         self, pictures: Sequence[Picture | None], questions: Sequence[str]
@@ -131,7 +134,8 @@ class Prompter:
 
     def said(self, out: torch.Tensor, prompt: torch.Tensor, ends: Collection[int]) -> list[Said]:
         """What `generate` gave, as for `answers`, with the token ids of each answer up to its end:
-        one of the tokens `ends`, or the text at which answers are cut."""
+        one of the tokens `ends`, the text at which answers are cut, or a placeholder of a picture
+        (left out), which no prompt with an answer behind it could repeat."""
         out = _behind(out, prompt)
         texts = self.decode(out)
         return [Said(t, self._cut(row, ends)) for t, row in zip(texts, out.tolist(), strict=True)]
@@ -139,7 +143,7 @@ class Prompter:
     def _cut(self, ids: list[int], ends: Collection[int]) -> tuple[int, ...]:
         assert self.tokenizer is not None
         last = next((i for i, token in enumerate(ids) if token in ends), len(ids) - 1)
-        ids = ids[: last + 1]
+        ids = list(takewhile(lambda token: token not in self._image_ids, ids[: last + 1]))
         if self._end is not None and self._end in self.tokenizer.decode(ids):
             at = range(1, len(ids) + 1)
             ids = ids[: next(n for n in at if self._end in self.tokenizer.decode(ids[:n]))]
