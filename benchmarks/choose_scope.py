@@ -35,16 +35,16 @@ from rich.table import Table
 from balancedit import Editor
 from balancedit.bench.metrics import harmonic_mean
 from balancedit.bench.protocols import PAPER_LOCALITY, REACH, probes
-from balancedit.codebook import DISTANCES
+from balancedit.codebook.codebook import DISTANCES
+from balancedit.codebook.pooling import POOLS
 from balancedit.data import pocket
 from balancedit.data.sample import EditSample
-from balancedit.images import solid
-from balancedit.keys import POOLS
-from balancedit.methods.answer_aware import old_answer
+from balancedit.inputs.images import solid
 from balancedit.methods.routed import RoutedMethod
 from balancedit.models.loading import LoadedModel, load_model
-from balancedit.rephrasing import rephrase
-from balancedit.scope import influence_radius
+from balancedit.scope.firing import old_answer
+from balancedit.scope.radius import influence_radius
+from balancedit.scope.rephrasing import rephrase
 
 ALPHAS = tuple(round(0.05 * i, 2) for i in range(21))
 SCOPES = ("paper", "answer-aware", "two radii", "answer and name")

@@ -28,18 +28,18 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from balancedit.answering.generate import generate_answers, remembering
 from balancedit.bench.contenders import Contender, parse_all
 from balancedit.bench.metrics import harmonic_mean
 from balancedit.bench.protocols import PAPER_LOCALITY, REACH, Generate, Probe, probes, scores
 from balancedit.bench.provenance import provenance
 from balancedit.data import pocket
 from balancedit.data.sample import EditSample
-from balancedit.generation import generate_answers, remembering
 from balancedit.methods import LearnedEdit, Method, configure, make_method
 from balancedit.models.loading import LoadedModel, load_model
-from balancedit.preparing import PreparedFact, prepared, with_untouched
 from balancedit.records import record_of
-from balancedit.rephrasing import rephrase
+from balancedit.scope.rephrasing import rephrase
+from balancedit.teaching import PreparedFact, prepared, with_untouched
 from balancedit.types import Fact
 
 WAYS = ",".join(

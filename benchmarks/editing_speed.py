@@ -34,11 +34,11 @@ from rich.table import Table
 from balancedit import Editor, Fact
 from balancedit.bench.provenance import provenance
 from balancedit.data import pocket
+from balancedit.learning.loop import Schedule, Start, finetune
 from balancedit.methods import EditRequest
 from balancedit.methods.balancedit import BalancEdit, BalancEditConfig
 from balancedit.models.loading import LoadedModel, dtype_named, load_model
-from balancedit.preparing import prepared
-from balancedit.training import Schedule, Start, finetune
+from balancedit.teaching import prepared
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).parent))

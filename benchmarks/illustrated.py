@@ -13,8 +13,8 @@ from rich.console import Console
 
 from balancedit.bench.plot_style import INK, MUTED, NORMAL, RULE, page, save
 from balancedit.cli.bench_options import askable
+from balancedit.data.catalogue import find
 from balancedit.data.sample import EditSample
-from balancedit.data.table import find
 from balancedit.models.loading import LoadedModel, load_model
 
 GOOD, BAD = "#0072B2", "#B3360B"  # ✓ and ✗ say it as well

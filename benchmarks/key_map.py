@@ -27,9 +27,9 @@ from sklearn.manifold import TSNE
 from balancedit.bench.plot_parts import legend
 from balancedit.bench.plot_style import INK, MUTED, RULE, SMALL, WIDTH, marks, page, save, style
 from balancedit.bench.protocols import probes
-from balancedit.codebook import euclidean
+from balancedit.codebook.codebook import euclidean
+from balancedit.codebook.pooling import last_key, mean_key
 from balancedit.data.sample import EditSample
-from balancedit.keys import last_key, mean_key
 from balancedit.methods.routed import RoutedMethod
 from balancedit.models.loading import LoadedModel
 

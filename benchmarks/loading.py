@@ -29,7 +29,7 @@ from published import (
     write_okedit,
 )
 
-from balancedit.data.table import find
+from balancedit.data.catalogue import find
 
 
 def _mmedit(directory: Path) -> None:

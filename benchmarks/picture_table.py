@@ -25,7 +25,7 @@ from balancedit.bench.contenders import Contender, parse_all
 from balancedit.bench.plot_style import SMALL, folded, style
 from balancedit.bench.protocols import PROTOCOLS, REACH, Probe, probes
 from balancedit.data.sample import EditSample
-from balancedit.images import solid
+from balancedit.inputs.images import solid
 from balancedit.methods import METHODS
 from balancedit.models.loading import LoadedModel
 

@@ -2,7 +2,7 @@
 answer-aware scope, which goes by that answer.
 
     python benchmarks/same_answer.py --out results/bench/same-answer
-    python -m balancedit.models.pocket.train --leave-out noto --out loo
+    python -m balancedit.models.pocket.recipe.train --leave-out noto --out loo
     python benchmarks/same_answer.py --adapter loo/adapter.safetensors --style noto \\
         --out results/bench/unsure
     python benchmarks/same_answer.py --n 3 --things 20 --style noto --out few   # a minute
@@ -32,7 +32,6 @@ from rich.progress import track
 
 from balancedit import Editor
 from balancedit.bench import contenders
-from balancedit.bench.journal import Journal
 from balancedit.bench.metrics import exact_match
 from balancedit.bench.protocols import PROTOCOLS, SAME_ANSWER
 from balancedit.bench.provenance import provenance, summary
@@ -40,11 +39,12 @@ from balancedit.bench.report import FORMS, read
 from balancedit.bench.runner import Runner, Settings
 from balancedit.data import pocket
 from balancedit.data.sample import EditSample, LocalityProbe, digest
+from balancedit.files.journal import Journal
+from balancedit.inputs.text import same_text
 from balancedit.models import pocket as model_of_pocket
 from balancedit.models.loading import BUNDLED, LoadedModel, load_model
 from balancedit.models.pocket import artwork, scenes
-from balancedit.rephrasing import rephrase
-from balancedit.text import same_text
+from balancedit.scope.rephrasing import rephrase
 
 NAMING = "What is this?"
 MOST = 6  # probes an edit

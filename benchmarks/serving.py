@@ -38,7 +38,7 @@ from rich.table import Table
 import balancedit
 from balancedit import Editor
 from balancedit.bench import plot_style
-from balancedit.codebook import DISTANCES, Codebook
+from balancedit.codebook.codebook import DISTANCES, Codebook
 from balancedit.data import pocket
 from balancedit.models.loading import LoadedModel, load_model
 from balancedit.store import HeldEdits

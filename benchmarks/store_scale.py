@@ -29,8 +29,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from balancedit.codebook import Codebook, euclidean
-from balancedit.keys import kept_as
+from balancedit.codebook.codebook import Codebook, euclidean
+from balancedit.codebook.pooling import kept_as
 from balancedit.store import Binding, DiskStore, database, files
 from balancedit.types import Edit
 

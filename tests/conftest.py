@@ -16,7 +16,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import rounding
 import tiny
-from balancedit import Editor, generation
+from balancedit import Editor
+from balancedit.answering import generate
 from tiny import taught
 
 if os.environ.get("BALANCEDIT_ROUNDING") == "by-rows":  # see tests/kernels.py
@@ -43,7 +44,7 @@ def short_untouched_answers() -> Iterator[None]:
     """What untouched models say is cut after four tokens, for models that never come to an end:
     each further token is one more near-tie that another batch's rounding may turn over."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(generation, "_PLAIN", generation._PLAIN._replace(max_new_tokens=4))
+        patch.setattr(generate, "_PLAIN", generate._PLAIN._replace(max_new_tokens=4))
         yield
 
 

@@ -16,7 +16,7 @@ import torch
 
 import tiny
 from balancedit import Editor, Pictures
-from balancedit.training import with_answer
+from balancedit.learning.loop import with_answer
 from closeness import READ, as_good, assert_alike, assert_near, assert_same_text
 
 QUESTION = "what is this?"

@@ -6,13 +6,12 @@ import pytest
 import torch
 
 import tiny
-from balancedit.adapter import EditedLayer
-from balancedit.answer_path import AnswerPath, finetune_together
-from balancedit.keys import last_key
-from balancedit.models.layers import ancestors, resolve_layer
-from balancedit.models.loading import LoadedModel, load_model
-from balancedit.routing import Router
-from balancedit.training import (
+from balancedit.codebook.pooling import last_key
+from balancedit.layer.edited import EditedLayer
+from balancedit.layer.paths import ancestors, resolve_layer
+from balancedit.layer.router import Router
+from balancedit.learning.answer_path import AnswerPath, finetune_together
+from balancedit.learning.loop import (
     Schedule,
     Start,
     Trained,
@@ -21,6 +20,7 @@ from balancedit.training import (
     with_answer,
     with_answers,
 )
+from balancedit.models.loading import LoadedModel, load_model
 from closeness import LEARNED, assert_alike, assert_near
 from tiny.families import FAMILIES
 

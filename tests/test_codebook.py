@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from balancedit.codebook import Codebook, cosine, euclidean
-from balancedit.keyrows import KeyRows
+from balancedit.codebook.codebook import Codebook, cosine, euclidean
+from balancedit.codebook.rows import KeyRows
 
 
 def filled(distance=euclidean) -> Codebook:

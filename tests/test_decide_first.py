@@ -22,7 +22,7 @@ from transformers import (
 
 from balancedit import Editor
 from balancedit.errors import InputError, RoutingError
-from balancedit.prompts import with_answers
+from balancedit.layer.prompts import with_answers
 from contract import REWORDED, A, inputs_of
 from tiny.taught import OTHER, QUESTION, SAYS, WHO
 

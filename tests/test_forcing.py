@@ -10,7 +10,7 @@ import torch
 import tiny
 from balancedit import Editor
 from balancedit.errors import InputError
-from balancedit.training import with_answer
+from balancedit.learning.loop import with_answer
 from closeness import assert_near
 
 pytestmark = pytest.mark.kernels

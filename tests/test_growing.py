@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from balancedit.growing import Growing
+from balancedit.codebook.growing import Growing
 
 
 def test_rows_stay_as_room_grows_and_others_are_dropped() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from balancedit.errors import EditNotFoundError
-from balancedit.history import after_commit, after_revert, resolve
+from balancedit.store.history import after_commit, after_revert, resolve
 from balancedit.types import Edit
 
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from balancedit import images
 from balancedit.errors import ImageError
-from balancedit.images import open_image, pixel_hash, solid, thumbnail
+from balancedit.inputs import images
+from balancedit.inputs.images import open_image, pixel_hash, solid, thumbnail
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from balancedit.codebook import Codebook, cosine, euclidean
+from balancedit.codebook.codebook import Codebook, cosine, euclidean
+from balancedit.codebook.pooling import kept_as
 from balancedit.errors import EditFailedError
-from balancedit.keys import kept_as
 
 
 def keys(n: int, width: int) -> torch.Tensor:

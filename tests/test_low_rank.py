@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from balancedit.adapter import FullWeight
-from balancedit.low_rank import (
+from balancedit.layer.edited import FullWeight
+from balancedit.learning.low_rank import (
     EitherForm,
     LowRank,
     basis,

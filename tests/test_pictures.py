@@ -13,9 +13,9 @@ from PIL import Image
 import tiny
 from balancedit import Editor, Pictures
 from balancedit.errors import ImageError, InputError
-from balancedit.images import pixel_hash, thumbnail
-from balancedit.pairing import batches, paired
-from balancedit.pictures import anchors, each, open_pictures, picture_hash, small_copy
+from balancedit.inputs.images import pixel_hash, thumbnail
+from balancedit.inputs.pairing import batches, paired
+from balancedit.inputs.pictures import anchors, each, open_pictures, picture_hash, small_copy
 
 A, B, C = tiny.picture(1), tiny.picture(2, side=40), tiny.picture(3)
 

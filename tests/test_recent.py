@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from balancedit.recent import RecentTensors
+from balancedit.layer.recent import RecentTensors
 
 
 def test_what_was_wanted_longest_ago_is_forgotten() -> None:

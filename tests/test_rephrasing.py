@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from balancedit.rephrasing import accepted, by_rules, rephrase
-from balancedit.text import listed, plain
+from balancedit.inputs.text import listed, plain
+from balancedit.scope.rephrasing import accepted, by_rules, rephrase
 
 QUESTIONS = [
     "What is this?",

@@ -11,8 +11,8 @@ from torch import nn
 
 import tiny
 from balancedit import Editor
-from balancedit.replay import Prefix
-from balancedit.training import Schedule, Start, finetune, with_answer, with_answers
+from balancedit.learning.loop import Schedule, Start, finetune, with_answer, with_answers
+from balancedit.prefill.prefix import Prefix
 from closeness import assert_alike, assert_same_text
 
 QUESTION = "what is it?"

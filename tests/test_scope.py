@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from balancedit.scope import influence_radius
+from balancedit.scope.radius import influence_radius
 
 
 def test_alpha_weighs_the_positive_distance() -> None:

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from balancedit.codebook.pooling import kept_as
 from balancedit.errors import EditNotFoundError, StoreError, StoreMismatchError
-from balancedit.keys import kept_as
 from balancedit.store import Binding, DiskStore, EditStore, MemoryStore, database, files
 from balancedit.types import Edit
 from store_cases import (
@@ -316,7 +316,7 @@ def test_a_store_of_the_first_format_is_read_where_it_cannot_be_written(
     with DiskStore.open(root, BINDING, create=True) as store:
         kept = put(store, 1)
     of_format_1(root)
-    monkeypatch.setattr("balancedit.store.disk._writable", lambda root: False)
+    monkeypatch.setattr("balancedit.store.directory.store._writable", lambda root: False)
     with DiskStore.open(root, BINDING) as store:
         assert store.edits() == {kept.id: kept}
         assert store._db.execute("SELECT format FROM store").fetchone()[0] == 1

@@ -10,7 +10,7 @@ from torch import nn
 
 import tiny
 from balancedit import Editor
-from balancedit.vision import EncodedPictures, picture_encoders
+from balancedit.prefill.encodings import EncodedPictures, picture_encoders
 from closeness import assert_same_text
 
 

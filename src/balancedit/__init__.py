@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from balancedit.errors import BalanceditError
 from balancedit.types import Answer, Edit, Explanation, Fact, FailedEdit
+from balancedit.version import __version__
 
 if TYPE_CHECKING:
     from balancedit.editor import Editor
-    from balancedit.pictures import Pictures
+    from balancedit.inputs.pictures import Pictures
 
-__version__ = "0.1.0"
 __all__ = [
     "Answer",
     "BalanceditError",
@@ -32,7 +32,7 @@ def __getattr__(name: str) -> Any:
 
         return Editor
     if name == "Pictures":
-        from balancedit.pictures import Pictures
+        from balancedit.inputs.pictures import Pictures
 
         return Pictures
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

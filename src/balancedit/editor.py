@@ -21,6 +21,14 @@ from typing import Any, Literal, overload
 import torch
 from torch import nn
 
+from balancedit.answering.force import ForcedAnswer, force_answers
+from balancedit.answering.generate import (
+    GeneratedAnswer,
+    generate_answers,
+    is_remembered,
+    remembering,
+)
+from balancedit.answering.stream import AnswerStream, Asking, TextStream
 from balancedit.errors import (
     BalanceditError,
     DamagedEditError,
@@ -28,25 +36,16 @@ from balancedit.errors import (
     InputError,
     StoreError,
 )
-from balancedit.forcing import ForcedAnswer, force_answers
-from balancedit.generation import (
-    GeneratedAnswer,
-    generate_answers,
-    is_remembered,
-    remembering,
-)
+from balancedit.inputs.pairing import Row, Sources, Texts, batches, paired
+from balancedit.inputs.pictures import Picture, Shown, open_pictures, small_copy
+from balancedit.inputs.text import check_answer, check_question
+from balancedit.layer.prompts import evaluating
 from balancedit.methods import LearnedEdit, Method, configure, make_method
-from balancedit.methods.protocol import Row
 from balancedit.models.loading import LoadedModel, load_model
-from balancedit.pairing import Sources, Texts, batches, paired
-from balancedit.pictures import Picture, Shown, open_pictures, small_copy
-from balancedit.preparing import PreparedFact, prepared, with_untouched
-from balancedit.prompts import evaluating
 from balancedit.records import reason, record_of, with_outcome
 from balancedit.store import Binding, DamagedEdit, DiskStore, EditStore, MemoryStore
 from balancedit.store.copying import copy_store
-from balancedit.streaming import AnswerStream, Asking, TextStream
-from balancedit.text import check_answer, check_question
+from balancedit.teaching import PreparedFact, prepared, with_untouched
 from balancedit.types import (
     Answer,
     Edit,

@@ -8,13 +8,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from balancedit.pictures import picture_hash
-from balancedit.text import same_text
+from balancedit.inputs.pictures import picture_hash
+from balancedit.inputs.text import same_text
 from balancedit.types import Answer, Edit
 
 if TYPE_CHECKING:
     from balancedit.methods import LearnedEdit
-    from balancedit.preparing import PreparedFact
+    from balancedit.teaching import PreparedFact
 
 
 def record_of(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from balancedit.errors import BalanceditError
-    from balancedit.pictures import Shown
+    from balancedit.inputs.pictures import Shown
 
 EditState = Literal["active", "retired", "reverted"]
 #: Where an edit's rephrasings came from; "none" for a method that wants none.

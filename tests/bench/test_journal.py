@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from balancedit.bench.journal import HEADER, ROWS, Journal, read_header, read_rows
 from balancedit.errors import ResultsError
+from balancedit.files.journal import HEADER, ROWS, Journal, read_header, read_rows
 
 RUN = {"model": "pocket", "n": 3, "methods": ["ft", "grace"]}
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 import tiny
-from balancedit.adapter import EditedLayer
 from balancedit.bench.last_block import FromLastBlock, Group, Scored, WholeModel, replay_for
-from balancedit.keys import last_key
-from balancedit.models.layers import ancestors, resolve_layer
+from balancedit.codebook.pooling import last_key
+from balancedit.layer.edited import EditedLayer
+from balancedit.layer.paths import ancestors, resolve_layer
+from balancedit.layer.router import Router
 from balancedit.models.loading import LoadedModel
-from balancedit.routing import Router
 
 ROWS = [
     Scored(tiny.picture(1), "what is it?", [20, 21, 2]),

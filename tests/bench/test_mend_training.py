@@ -11,7 +11,6 @@ import torch
 
 import rounding
 import tiny
-from balancedit.bench.journal import Journal
 from balancedit.bench.mend_training import (
     NETWORK,
     PRESETS,
@@ -23,6 +22,7 @@ from balancedit.bench.mend_training import (
 )
 from balancedit.bench.mend_validation import compare
 from balancedit.errors import InputError, ResultsError
+from balancedit.files.journal import Journal
 from balancedit.methods.mend_network import TrainedFor, load_network
 from closeness import LEARNED, assert_alike, assert_near
 

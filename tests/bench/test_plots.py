@@ -13,11 +13,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from PIL import Image
 
-from balancedit.bench.journal import Journal
 from balancedit.bench.plot_style import folded, marks, style
 from balancedit.bench.plots import FIGURES, FigureUnavailable, Shown, plot
 from balancedit.bench.report import read
 from balancedit.errors import InputError, ResultsError
+from balancedit.files.journal import Journal
 
 IDENTITY = {"model": "pocket", "protocol": "generate", "data": "okedit-pocket", "part": "edit-eval"}
 HARD = ("same-image", "unrelated", "no-image", "black")

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from balancedit.bench.journal import Journal
 from balancedit.bench.report import as_csv, as_json, as_latex, as_markdown, read
 from balancedit.errors import ResultsError
+from balancedit.files.journal import Journal
 
 
 def row(method: str, sample: str, kind: str = "name", **scores: float) -> dict[str, Any]:

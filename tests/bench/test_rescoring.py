@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from balancedit.bench.journal import ROWS, Journal, read_rows
 from balancedit.bench.protocols import PROTOCOLS
 from balancedit.bench.rescoring import rescore
 from balancedit.bench.runner import changed_by_others
 from balancedit.errors import ResultsError
+from balancedit.files.journal import ROWS, Journal, read_rows
 from tiny import sample
 
 SAMPLES = [sample(1, "ab"), sample(2, "cd")]

@@ -13,11 +13,11 @@ import torch
 import rounding
 from balancedit import Editor
 from balancedit.bench.contenders import Contender, parse_all
-from balancedit.bench.journal import Journal
 from balancedit.bench.protocols import PROTOCOLS, Probe, probes, scores
 from balancedit.bench.runner import BASE, Runner, Settings
 from balancedit.data.sample import EditSample
 from balancedit.errors import EditFailedError, ImageError
+from balancedit.files.journal import Journal
 from closeness import TIE, assert_alike, least_margin
 from tiny import sample
 

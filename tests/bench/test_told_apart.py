@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from balancedit.bench.journal import Journal
 from balancedit.bench.told_apart import UNKNOWN, origins, warnings
+from balancedit.files.journal import Journal
 
 RUN = {"model": "pocket", "protocol": "generate"}
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import tiny
-from balancedit.bench.journal import Journal, read_header, read_rows
+from balancedit.data.catalogue import DATA_SETS, DataSet
 from balancedit.data.sample import EditSample
-from balancedit.data.table import DATA_SETS, DataSet
+from balancedit.files.journal import Journal, read_header, read_rows
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 import tiny
 from balancedit.models import loading
-from balancedit.models.table import BUNDLED
+from balancedit.models.bundled import BUNDLED
 
 QUESTION = "what is this?"
 

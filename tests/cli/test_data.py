@@ -25,7 +25,7 @@ from published import (
 )
 
 from balancedit.data import jsonl
-from balancedit.data.table import find
+from balancedit.data.catalogue import find
 
 PAGE = Path(__file__).parents[2] / "docs" / "data.md"
 

@@ -18,10 +18,10 @@ from typer.main import get_command
 
 import tiny
 from balancedit.bench.contenders import parse_all
-from balancedit.bench.journal import read_rows
 from balancedit.bench.mend_training import PRESETS as MEND_PRESETS
 from balancedit.cli.main import app
-from balancedit.data.table import find
+from balancedit.data.catalogue import find
+from balancedit.files.journal import read_rows
 from balancedit.methods import METHODS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))

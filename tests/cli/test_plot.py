@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from balancedit.bench.journal import Journal
+from balancedit.files.journal import Journal
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from balancedit.bench.journal import Journal, read_rows
 from balancedit.data import pocket
+from balancedit.files.journal import Journal, read_rows
 
 IDENTITY = {"data": "okedit-pocket", "part": "edit-eval", "protocol": "generate"}
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import tiny
+from balancedit.data.catalogue import DATA_SETS, DataSet
 from balancedit.data.sample import EditSample
-from balancedit.data.table import DATA_SETS, DataSet
 
 
 @pytest.mark.parametrize(

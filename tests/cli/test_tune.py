@@ -12,9 +12,9 @@ import pytest
 
 import tiny
 from balancedit.bench import tuning
-from balancedit.bench.journal import Journal, read_header, read_rows
+from balancedit.data.catalogue import DATA_SETS, DataSet
 from balancedit.data.sample import EditSample
-from balancedit.data.table import DATA_SETS, DataSet
+from balancedit.files.journal import Journal, read_header, read_rows
 from balancedit.methods.spaces import SPACES, Space
 
 SAMPLES = [tiny.sample(n, target) for n, target in enumerate(("ab", "cd", "ef"))]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from published import mmedit_records, write_mmedit, write_picture, write_pictures
 
+from balancedit.data.catalogue import find
 from balancedit.data.check import check
 from balancedit.data.sample import FileImage
-from balancedit.data.table import find
 from balancedit.errors import DataError
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from published import mmedit_records, write_mmedit, write_pictures
 
 from balancedit.data import plots, statistics
-from balancedit.data.table import find
+from balancedit.data.catalogue import find
 from balancedit.errors import DataError
 
 

@@ -13,9 +13,9 @@ from published import write_pictures
 from torch.utils.data import DataLoader
 
 from balancedit.data import jsonl
+from balancedit.data.catalogue import find
 from balancedit.data.problems import LeftOut
 from balancedit.data.sample import EditSample, FileImage, LocalityProbe, PortabilityProbe
-from balancedit.data.table import find
 from balancedit.errors import DataError, InputError
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from published import okedit_files, okedit_folders, write_okedit, write_pictures
 
+from balancedit.data.catalogue import find
 from balancedit.data.problems import LeftOut
-from balancedit.data.table import find
 from balancedit.errors import DataError
 
 

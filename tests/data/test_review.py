@@ -14,9 +14,9 @@ from PIL import Image
 from published import write_pictures
 
 from balancedit.data import jsonl, marks, review
+from balancedit.data.catalogue import find
 from balancedit.data.check import check
 from balancedit.data.sample import EditSample, FileImage, LocalityProbe
-from balancedit.data.table import find
 from balancedit.errors import DataError
 
 EVIL = "</script><script>document.title = 'broken'</script><!-- & \u2028"

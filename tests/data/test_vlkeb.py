@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from published import vlkeb_records, write_mmedit, write_pictures
 
-from balancedit.data.table import find
+from balancedit.data.catalogue import find
 from balancedit.errors import DataError
 
 

@@ -11,12 +11,12 @@ import torch
 
 import tiny
 from balancedit import Edit, Editor
-from balancedit.codebook import Match
-from balancedit.decisions import AnswerIds, Claim, Decision, Said
+from balancedit.codebook.codebook import Match
 from balancedit.errors import InputError
+from balancedit.layer.decisions import AnswerIds, Claim, Decision, Said
 from balancedit.methods import balancedit
-from balancedit.methods.answer_aware import by_claims, old_answer
 from balancedit.methods.routed import Prompt
+from balancedit.scope.firing import by_claims, old_answer
 from closeness import assert_near
 from contract import (
     OTHER,

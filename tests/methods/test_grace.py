@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from balancedit.codebook import Match
+from balancedit.codebook.codebook import Match
 from balancedit.methods.grace import (
     PRESETS,
     DeferralCodebook,

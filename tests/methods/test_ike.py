@@ -118,7 +118,7 @@ def editing(make: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         def digest(self, part: str) -> str:
             return "tiny"
 
-    monkeypatch.setattr("balancedit.data.table.find", lambda name: Data())
+    monkeypatch.setattr("balancedit.data.catalogue.find", lambda name: Data())
     monkeypatch.setenv("BALANCEDIT_CACHE", str(tmp_path / "cache"))
     return lambda **options: make("ike", **({"demonstrations": 2} | options))
 

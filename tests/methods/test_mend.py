@@ -13,6 +13,7 @@ from torch.func import functional_call
 import tiny
 from balancedit import Editor
 from balancedit.errors import ModelLoadError, StoreMismatchError
+from balancedit.learning.loop import answer_loss, with_answer
 from balancedit.methods.mend import gradients
 from balancedit.methods.mend_network import (
     MendNetwork,
@@ -21,7 +22,6 @@ from balancedit.methods.mend_network import (
     load_network,
     save_network,
 )
-from balancedit.training import answer_loss, with_answer
 from contract import QUESTION, A
 
 

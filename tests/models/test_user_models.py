@@ -17,9 +17,9 @@ from torch import nn
 import tiny
 from balancedit import Editor
 from balancedit.errors import LayerError, ModelLoadError, UnsupportedModelError
-from balancedit.low_rank import full_weight
+from balancedit.layer.weights import float_weight, keep_unpacked
+from balancedit.learning.low_rank import full_weight
 from balancedit.models.loading import load_model
-from balancedit.models.weights import float_weight, keep_unpacked
 from contract import (
     MIXED,
     QUESTION,

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 
 import tiny
-from balancedit.prompts import with_answers
-from balancedit.training import answer_logits
+from balancedit.layer.prompts import with_answers
+from balancedit.learning.loop import answer_logits
 
 QUESTION, REWORDED = "what is this?", "what's it?"
 WHO, OTHER = "who?", "who painted the long wall over there, and when was that?"

@@ -14,10 +14,10 @@ from typing import Any
 
 from balancedit.editor import Editor
 from balancedit.errors import InputError
+from balancedit.inputs.text import between_commas
 from balancedit.methods import configure, make_method
 from balancedit.methods.presets import RECOMMENDED
 from balancedit.models.loading import LoadedModel
-from balancedit.text import between_commas
 
 _NAME = re.compile(
     r"(?P<method>[^:+@]+)(:(?P<preset>[^+@]+))?(?P<options>(\+[^+@]+)*)(@(?P<layer>.+))?"

@@ -1,8 +1,8 @@
 """Rows that are asked again and again under other weights of one layer.
 
 Where the layer belongs to the last block's MLP, a row is run through the model once, and from then
-on only its few scored tokens go the short way (`answer_path.py`); elsewhere the whole model runs
-every time.
+on only its few scored tokens go the short way (`learning/answer_path.py`); elsewhere the whole
+model runs every time.
 
 Letters: A = tokens of one row's answer, D, O = the layer's input and output widths, V = vocabulary.
 """
@@ -16,11 +16,11 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from PIL import Image
 
-from balancedit.adapter import EditedLayer
-from balancedit.answer_path import Residual
+from balancedit.inputs.pairing import batches
+from balancedit.layer.edited import EditedLayer
+from balancedit.learning.answer_path import Residual
+from balancedit.learning.loop import answer_logits, last_logits, with_answers
 from balancedit.models.loading import LoadedModel
-from balancedit.pairing import batches
-from balancedit.training import answer_logits, last_logits, with_answers
 
 _BATCH = 32  # rows in one pass of the whole model
 

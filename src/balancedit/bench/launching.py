@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from balancedit.bench.contenders import Contender
-from balancedit.bench.journal import Journal
 from balancedit.bench.protocols import EvaluationProtocol
 from balancedit.bench.provenance import provenance, summary
 from balancedit.bench.runner import Runner, Settings
 from balancedit.data.sample import EditSample
 from balancedit.editor import Editor
+from balancedit.files.journal import Journal
 from balancedit.models.loading import LoadedModel
 
 

@@ -30,21 +30,21 @@ import safetensors.torch
 import torch
 import torch.nn.functional as F
 
-from balancedit.adapter import EditedLayer
-from balancedit.bench.journal import Journal
 from balancedit.bench.last_block import Group, Replay, Scored, replay_for
 from balancedit.bench.protocols import REACH, probes
+from balancedit.codebook.pooling import last_key
 from balancedit.data.sample import EditSample
 from balancedit.errors import InputError, ResultsError
-from balancedit.keys import last_key
+from balancedit.files.durable import write_durably
+from balancedit.files.journal import Journal
+from balancedit.layer.edited import EditedLayer
+from balancedit.layer.paths import ancestors, resolve_layer
+from balancedit.layer.router import Router
+from balancedit.learning.loop import frozen
 from balancedit.methods.mend import Gradients, gradients
 from balancedit.methods.mend_network import MendNetwork, TrainedFor, save_network
 from balancedit.methods.presets import alike
-from balancedit.models.layers import ancestors, resolve_layer
 from balancedit.models.loading import LoadedModel
-from balancedit.routing import Router
-from balancedit.store.files import write_durably
-from balancedit.training import frozen
 
 NETWORK, UNTRAINED, STATE = "mend.safetensors", "untrained.safetensors", "state.safetensors"
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from balancedit.bench.contenders import Contender
-from balancedit.bench.journal import Journal
 from balancedit.bench.protocols import PROTOCOLS
 from balancedit.bench.report import Report, read
 from balancedit.bench.runner import Runner, Settings
 from balancedit.data.sample import EditSample
 from balancedit.editor import Editor
+from balancedit.files.durable import digest
+from balancedit.files.journal import Journal
 from balancedit.models.loading import LoadedModel
-from balancedit.store.files import digest
 
 
 def compare(

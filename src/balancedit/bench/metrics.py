@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from balancedit.text import same_text, vqa_answer
+from balancedit.inputs.text import same_text, vqa_answer
 
 RESAMPLES = 2000
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from balancedit.errors import ResultsError
-from balancedit.store.files import write_durably
+from balancedit.files.durable import write_durably
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

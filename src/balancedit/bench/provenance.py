@@ -14,11 +14,11 @@ from typing import Any
 import torch
 import transformers
 
-import balancedit
-from balancedit.bench.journal import read_header, read_rows
 from balancedit.bench.report import as_json, read
-from balancedit.data.table import DataSet
+from balancedit.data.catalogue import DataSet
+from balancedit.files.journal import read_header, read_rows
 from balancedit.models.loading import LoadedModel
+from balancedit.version import __version__
 
 
 def subject(loaded: LoadedModel, data: DataSet, part: str) -> dict[str, str]:
@@ -33,7 +33,7 @@ def subject(loaded: LoadedModel, data: DataSet, part: str) -> dict[str, str]:
     }
 
 
-def code_revision(package: Path = Path(balancedit.__file__).parent) -> str:
+def code_revision(package: Path = Path(__file__).parents[1]) -> str:
     """Which code this is: what git calls the commit of the package's own repository, with
     "+changes" behind it where the package's files differ from that; else the package's version.
 
@@ -49,11 +49,11 @@ def code_revision(package: Path = Path(balancedit.__file__).parent) -> str:
 
     try:
         if Path(git("rev-parse", "--show-toplevel")) / "src" / package.name != package.resolve():
-            return balancedit.__version__
+            return __version__
         changes = git("status", "--porcelain", "--", ".")
         return git("describe", "--always", "--abbrev=12") + ("+changes" if changes else "")
     except (OSError, subprocess.SubprocessError):
-        return balancedit.__version__
+        return __version__
 
 
 def provenance(loaded: LoadedModel) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def provenance(loaded: LoadedModel) -> dict[str, Any]:
     device = loaded.device
     return {
         "code": code_revision(),
-        "balancedit": balancedit.__version__,
+        "balancedit": __version__,
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "python": platform.python_version(),

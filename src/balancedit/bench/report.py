@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from balancedit.bench.journal import read_header, read_rows
 from balancedit.bench.metrics import Interval, bootstrap, bootstrap_harmonic
 from balancedit.bench.protocols import REACH
 from balancedit.errors import InputError, nearest_names
+from balancedit.files.journal import read_header, read_rows
 
 if TYPE_CHECKING:
     from rich.table import Table

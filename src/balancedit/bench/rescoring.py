@@ -9,12 +9,12 @@ from typing import Any
 
 from filelock import FileLock
 
-from balancedit.bench.journal import LOCK, ROWS, read_rows
 from balancedit.bench.protocols import EvaluationProtocol, Probe, probes, scores
 from balancedit.bench.runner import BASE, changed_by_others
 from balancedit.data.sample import EditSample
 from balancedit.errors import ResultsError
-from balancedit.store.files import write_durably
+from balancedit.files.durable import write_durably
+from balancedit.files.journal import LOCK, ROWS, read_rows
 
 
 def rescore(

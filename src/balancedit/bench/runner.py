@@ -20,12 +20,12 @@ from typing import Any
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
 from balancedit.bench.contenders import Contender
-from balancedit.bench.journal import Journal
 from balancedit.bench.protocols import EvaluationProtocol, Probe, probes, scores
 from balancedit.data.sample import EditSample
 from balancedit.editor import Editor
 from balancedit.errors import BalanceditError
-from balancedit.images import pixel_hash
+from balancedit.files.journal import Journal
+from balancedit.inputs.images import pixel_hash
 from balancedit.types import Edit
 
 BASE = "base"  # stands for the unedited model among the contenders

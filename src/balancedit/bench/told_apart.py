@@ -10,7 +10,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from balancedit.bench.journal import RESULT, RUN, RUNS, read_header, read_rows
+from balancedit.files.journal import RESULT, RUN, RUNS, read_header, read_rows
 
 UNKNOWN = "not recorded"
 

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from balancedit.bench.contenders import Contender, parse
-from balancedit.bench.journal import RUN, RUNS, read_header, read_rows
 from balancedit.bench.report import HARMONIC, Line, read
 from balancedit.bench.runner import BASE
 from balancedit.data.check import TRAIN
 from balancedit.errors import InputError, ResultsError
+from balancedit.files.durable import write_durably
+from balancedit.files.journal import RUN, RUNS, read_header, read_rows
+from balancedit.layer.paths import enclosing_stack, resolve_layer
 from balancedit.methods.spaces import LAST, Candidate, candidates
-from balancedit.models.layers import enclosing_stack, resolve_layer
 from balancedit.models.loading import LoadedModel
-from balancedit.store.files import write_durably
 
 CHOICE = "choice.json"
 TUNING = "tuning"  # in the identity of results that are a tuning

@@ -31,7 +31,7 @@ def ask(
 ) -> dict[str, Any] | None:
     """Ask about a picture."""
     from balancedit.cli import session
-    from balancedit.text import check_question
+    from balancedit.inputs.text import check_question
 
     picture = session.optional_pictures(image, more)
     question = check_question(question)  # before the model loads, which takes seconds

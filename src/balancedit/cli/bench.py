@@ -83,8 +83,8 @@ def run(
     """Run editing methods over a data set; a run that was killed goes on where it was."""
     from balancedit.bench import contenders
     from balancedit.bench.protocols import PROTOCOLS
+    from balancedit.data.catalogue import find
     from balancedit.data.problems import LeftOut
-    from balancedit.data.table import find
 
     # Everything that can be wrong with the arguments, before the model loads.
     chosen = contenders.parse_all(methods, preset)

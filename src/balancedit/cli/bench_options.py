@@ -12,8 +12,8 @@ from balancedit.cli import output
 from balancedit.errors import InputError, ResultsError
 
 if TYPE_CHECKING:
+    from balancedit.data.catalogue import DataSet
     from balancedit.data.sample import EditSample
-    from balancedit.data.table import DataSet
     from balancedit.models.loading import LoadedModel
 
 RESULTS = Path("results/bench")
@@ -60,8 +60,8 @@ def first(samples: list[EditSample], n: int, what: str, option: str = "--n") -> 
 def of_results(directory: Path, data: str | None = None) -> tuple[DataSet, str]:
     """The data set that results are about, and its part. data: where it lies by now. Raises
     `ResultsError` where it has changed since."""
-    from balancedit.bench.journal import read_header
-    from balancedit.data.table import find
+    from balancedit.data.catalogue import find
+    from balancedit.files.journal import read_header
 
     run = read_header(directory)["identity"]
     found = find(data or run["data"])

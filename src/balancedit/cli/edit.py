@@ -63,8 +63,8 @@ def edit(
 ) -> dict[str, Any] | None:
     """Teach the model a new answer to a question about a picture."""
     from balancedit.cli import session
-    from balancedit.images import ANCHORS, open_image
-    from balancedit.text import check_answer, check_question
+    from balancedit.inputs.images import ANCHORS, open_image
+    from balancedit.inputs.text import check_answer, check_question
 
     # Everything that can be wrong with the arguments, before the model loads.
     picture = session.pictures(image, more)

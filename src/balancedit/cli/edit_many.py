@@ -99,7 +99,7 @@ def read_facts(file: Path) -> list[Fact]:
 def _fact(text: str, where: str, folder: Path) -> Fact:
     from balancedit.cli import session
     from balancedit.errors import InputError, nearest_names
-    from balancedit.images import ANCHORS
+    from balancedit.inputs.images import ANCHORS
     from balancedit.types import Fact
 
     try:

@@ -33,7 +33,7 @@ def explain(
 ) -> dict[str, Any] | None:
     """Say which edit answers, how near it lies and how far it reaches."""
     from balancedit.cli import session
-    from balancedit.text import check_question
+    from balancedit.inputs.text import check_question
 
     picture = session.optional_pictures(image, more)
     question = check_question(question)

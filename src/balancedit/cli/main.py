@@ -14,7 +14,6 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-import balancedit
 from balancedit.cli import bench, data, models, output
 from balancedit.cli.ask import ask
 from balancedit.cli.demo.command import demo
@@ -25,6 +24,7 @@ from balancedit.cli.list_ import list_
 from balancedit.cli.revert import revert
 from balancedit.cli.show import show
 from balancedit.errors import BalanceditError
+from balancedit.version import __version__
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -56,7 +56,7 @@ app.add_typer(bench.app, name="bench")
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"balancedit {balancedit.__version__}")
+        print(f"balancedit {__version__}")
         raise typer.Exit
 
 

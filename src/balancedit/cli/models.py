@@ -27,7 +27,7 @@ def models(ctx: typer.Context, out: OutputOptions) -> dict[str, Any] | None:
     if ctx.invoked_subcommand is not None:
         return None
     from balancedit.models.architectures import ARCHITECTURES
-    from balancedit.models.table import BUNDLED
+    from balancedit.models.bundled import BUNDLED
 
     if out.json:
         return {

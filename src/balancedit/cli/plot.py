@@ -10,7 +10,7 @@ import typer
 from balancedit.cli import output
 from balancedit.cli.bench_options import RESULTS, ResultsOption
 from balancedit.cli.options import OutputOptions, with_options
-from balancedit.text import between_commas
+from balancedit.inputs.text import between_commas
 
 
 @with_options

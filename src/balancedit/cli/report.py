@@ -11,7 +11,7 @@ from balancedit.cli import output
 from balancedit.cli.bench_options import RESULTS, of_results
 from balancedit.cli.options import OutputOptions, with_options
 from balancedit.errors import InputError, nearest_names
-from balancedit.text import between_commas
+from balancedit.inputs.text import between_commas
 
 if TYPE_CHECKING:
     from balancedit.bench.report import Report

@@ -21,9 +21,9 @@ def rescore(
     ] = None,
 ) -> dict[str, Any] | None:
     """Score results again from their outputs, after a change of the measures."""
-    from balancedit.bench.journal import read_header, read_rows
     from balancedit.bench.protocols import PROTOCOLS
     from balancedit.bench.rescoring import rescore
+    from balancedit.files.journal import read_header, read_rows
 
     protocol = read_header(results)["identity"]["protocol"]
     found, part = of_results(results, data)

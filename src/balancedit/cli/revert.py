@@ -23,7 +23,7 @@ def revert(
 ) -> dict[str, Any] | None:
     """Undo an edit; what it had replaced comes back."""
     from balancedit.cli import session
-    from balancedit.history import resolve
+    from balancedit.store.history import resolve
 
     with session.open_store(edits) as store:
         wanted = resolve(store.edits(), edit_id)

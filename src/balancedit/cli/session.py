@@ -15,8 +15,8 @@ from balancedit.errors import InputError, nearest_names
 
 if TYPE_CHECKING:
     from balancedit.editor import Editor
+    from balancedit.inputs.pictures import Picture
     from balancedit.models.loading import LoadedModel
-    from balancedit.pictures import Picture
     from balancedit.store import DamagedEdit, DiskStore
 
 DEMO = "demo:"
@@ -41,7 +41,7 @@ def picture_path(image: str) -> Path:
 def pictures(image: str, more: Sequence[str] | None) -> Picture:
     """What a prompt shows: the picture argument, and those of ``--image`` behind it. Raises
     `InputError`, `ImageError`."""
-    from balancedit.pictures import Pictures, open_pictures
+    from balancedit.inputs.pictures import Pictures, open_pictures
 
     return open_pictures(Pictures(*(picture_path(name) for name in (image, *(more or ())))))
 

@@ -24,7 +24,7 @@ def show(
 ) -> dict[str, Any] | None:
     """Show one edit in full."""
     from balancedit.cli import session
-    from balancedit.history import resolve
+    from balancedit.store.history import resolve
 
     with session.open_store(edits) as store:
         records = store.edits()

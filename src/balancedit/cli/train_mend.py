@@ -93,7 +93,7 @@ def train_mend(
 ) -> dict[str, Any] | None:
     """Train MEND's network; a run that was killed goes on where it was."""
     from balancedit.bench.mend_training import NETWORK, PRESETS, UNTRAINED, MendTrainer, split
-    from balancedit.data.table import find
+    from balancedit.data.catalogue import find
     from balancedit.methods.mend_network import TrainedFor
 
     # Everything that can be wrong with the arguments, before the model loads.
@@ -123,9 +123,9 @@ def train_mend(
     if not 0 <= probed <= validation:
         raise InputError(f"--probed is {probed}; of {validation} held-out edits, give 0 to that")
 
-    from balancedit.bench.journal import Journal
     from balancedit.bench.mend_validation import compare
     from balancedit.bench.provenance import subject
+    from balancedit.files.journal import Journal
 
     with output.working(f"loading {model} …"):
         loaded = session.load_alone(model, layer, device, dtype, debug=out.debug)

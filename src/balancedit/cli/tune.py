@@ -18,7 +18,7 @@ from balancedit.cli.bench_options import (
 )
 from balancedit.cli.options import OutputOptions, with_options
 from balancedit.errors import InputError
-from balancedit.text import between_commas
+from balancedit.inputs.text import between_commas
 
 
 @with_options
@@ -57,7 +57,7 @@ def tune(
     """Choose methods' settings on training edits, the same number for each; a tuning that was
     killed goes on where it was."""
     from balancedit.bench import tuning
-    from balancedit.data.table import find
+    from balancedit.data.catalogue import find
     from balancedit.methods.spaces import candidates
 
     # Everything that can be wrong with the arguments, before the model loads.

@@ -16,7 +16,7 @@ from balancedit.data.problems import Problem
 from balancedit.data.reading import Contents
 from balancedit.data.sample import EditSample, FileImage
 from balancedit.errors import DataError
-from balancedit.text import plain
+from balancedit.inputs.text import plain
 
 TRAIN = "train"  # parts whose name holds this must not share edits with the others
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from balancedit.data.sources import Download, Source
 from balancedit.errors import DataError
-from balancedit.store.files import write_durably
+from balancedit.files.durable import write_durably
 
 RECORD = "downloads.json"  # what was fetched, with hashes
 _SPARE = 1 << 28  # bytes of disk to leave free

@@ -18,8 +18,8 @@ from balancedit.data import jsonl, marks, sample
 from balancedit.data.check import Checked
 from balancedit.data.sample import EditSample, ImageRef
 from balancedit.errors import DataError, ImageError
-from balancedit.images import thumbnail
-from balancedit.store.files import write_durably
+from balancedit.files.durable import write_durably
+from balancedit.inputs.images import thumbnail
 
 SIDE = 192  # pixels of a picture's longer side
 _MARKER = "{{data}}"

@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol, get_args
 
 from PIL import Image
 
-from balancedit.images import open_image
+from balancedit.inputs.images import open_image
 
 LocalityKind = Literal["similar", "same-image", "unrelated", "no-image", "black"]
 LOCALITY_KINDS: tuple[LocalityKind, ...] = get_args(LocalityKind)

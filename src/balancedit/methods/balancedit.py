@@ -19,9 +19,9 @@ from typing import Any, Literal
 
 import torch
 
-from balancedit.answer_path import Residual, finetune_together
-from balancedit.codebook import DISTANCES, Codebook, Match
-from balancedit.decisions import AnswerIds, Decision, Said
+from balancedit.answering.generate import untouched
+from balancedit.codebook.codebook import DISTANCES, Codebook, Match
+from balancedit.codebook.pooling import KEY_TYPES, POOLS, kept_as
 from balancedit.errors import (
     DamagedEditError,
     EditFailedError,
@@ -29,20 +29,21 @@ from balancedit.errors import (
     InputError,
     nearest_names,
 )
-from balancedit.generation import untouched
-from balancedit.images import ANCHORS
-from balancedit.keys import KEY_TYPES, POOLS, kept_as
-from balancedit.low_rank import EitherForm, full_weight, is_full, kept, low_rank_start
-from balancedit.methods.answer_aware import OldAnswer, by_claims, old_answer
-from balancedit.methods.protocol import EditRequest, LearnedEdit, Row
-from balancedit.methods.routed import Prompt, RoutedMethod, by_radius, check_adam
+from balancedit.inputs.images import ANCHORS
+from balancedit.inputs.pairing import Row
+from balancedit.inputs.pictures import Picture, picture_hash
+from balancedit.inputs.text import same_text
+from balancedit.layer.decisions import AnswerIds, Decision, Said
+from balancedit.layer.weights import weight_shape
+from balancedit.learning.answer_path import Residual, finetune_together
+from balancedit.learning.loop import Schedule, Start, Trained, frozen
+from balancedit.learning.low_rank import EitherForm, full_weight, is_full, kept, low_rank_start
+from balancedit.methods.protocol import EditRequest, LearnedEdit
+from balancedit.methods.routed import Prompt, RoutedMethod, check_adam
 from balancedit.models.loading import LoadedModel
-from balancedit.models.weights import weight_shape
-from balancedit.pictures import Picture, picture_hash
-from balancedit.scope import Radius, influence_radius
+from balancedit.scope.firing import OldAnswer, by_claims, by_radius, old_answer
+from balancedit.scope.radius import Radius, influence_radius
 from balancedit.store.protocol import HeldEdits
-from balancedit.text import same_text
-from balancedit.training import Schedule, Start, Trained, frozen
 from balancedit.types import Edit
 
 _TOGETHER = 32  # facts trained together at most
@@ -60,7 +61,7 @@ class BalancEditConfig:
     distance: Literal["euclidean", "cosine"] = "euclidean"
     alpha: float = 0.6  # α: weight of the positive distance (paper, Eq. 10)
     scope: Literal["paper", "answer-aware"] = "answer-aware"  # what fires inside a radius
-    degenerate: Literal["keep", "shrink"] = "shrink"  # radius where d_pos >= d_neg (scope.py)
+    degenerate: Literal["keep", "shrink"] = "shrink"  # radius where d_pos >= d_neg (see scope)
     positives: int = 1  # rephrased questions the positive distance is averaged over
     negative: Literal["black", "white", "grey", "noise"] = "black"  # of the negative sample
     key_type: Literal["float32", "float16"] = "float32"  # what keys are kept in (docs/concepts.md)

@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from balancedit.data.sample import EditSample
+from balancedit.inputs.wording import fact
 
 Embed = Callable[[Sequence[Image.Image | None], Sequence[str]], torch.Tensor]
 
@@ -34,11 +35,6 @@ MIXES: dict[str, tuple[tuple[str, ...], ...]] = {
     "triples": ((*_COPY, *_UPDATE, *_RETAIN),),
 }
 _BATCH = 32
-
-
-def fact(question: str, answer: str) -> str:
-    """A new fact and the beginning of the prompt it is for (source: the same words)."""
-    return f"New Fact: {question} {answer}\nPrompt: "
 
 
 def demonstration(sample: EditSample, teaches: str) -> str:

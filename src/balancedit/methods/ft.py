@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 import torch
 
+from balancedit.learning.loop import Schedule, Start
 from balancedit.methods.presets import alike
 from balancedit.methods.protocol import EditRequest
 from balancedit.methods.routed import check_adam
 from balancedit.methods.sequence import Settings, WeightSequence
 from balancedit.models.loading import LoadedModel
-from balancedit.training import Schedule, Start
 
 
 @dataclass(frozen=True)

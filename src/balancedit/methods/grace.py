@@ -22,18 +22,19 @@ from typing import Literal
 import torch
 from torch import nn
 
-from balancedit.adapter import Replacement, Tensors, check_shapes
-from balancedit.codebook import Codebook, Match, euclidean
-from balancedit.decisions import Decision
+from balancedit.codebook.codebook import Codebook, Match, euclidean
+from balancedit.codebook.pooling import last_key, last_position
 from balancedit.errors import InputError, nearest_names
-from balancedit.keys import last_key, last_position
+from balancedit.inputs.pictures import Picture
+from balancedit.layer.decisions import Decision
+from balancedit.layer.edited import Replacement, Tensors, check_shapes
+from balancedit.layer.weights import weight_shape
+from balancedit.learning.loop import Schedule, Start
 from balancedit.methods.presets import alike
 from balancedit.methods.protocol import EditRequest, LearnedEdit
-from balancedit.methods.routed import RoutedMethod, by_radius, check_adam
+from balancedit.methods.routed import RoutedMethod, check_adam
 from balancedit.models.loading import LoadedModel
-from balancedit.models.weights import weight_shape
-from balancedit.pictures import Picture
-from balancedit.training import Schedule, Start
+from balancedit.scope.firing import by_radius
 from balancedit.types import Edit
 
 _APART = 1e-5  # by how much the older of two split entries falls short of half the way (source)

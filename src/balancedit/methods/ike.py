@@ -20,17 +20,19 @@ from typing import Literal
 
 import torch
 
-from balancedit.cache import cache_dir
-from balancedit.codebook import Codebook, Match, euclidean
-from balancedit.decisions import Decision, OpenTraces, RouteTrace
+from balancedit.codebook.codebook import Codebook, Match, euclidean
+from balancedit.codebook.pooling import mean_key
 from balancedit.errors import InputError, nearest_names
-from balancedit.keys import mean_key
-from balancedit.methods.demonstrations import MIXES, Demonstrations, fact
+from balancedit.files.cache import cache_dir
+from balancedit.inputs.pairing import Row
+from balancedit.inputs.pictures import Picture
+from balancedit.inputs.wording import fact
+from balancedit.layer.decisions import Decision, OpenTraces, RouteTrace
+from balancedit.methods.demonstrations import MIXES, Demonstrations
 from balancedit.methods.presets import alike
-from balancedit.methods.protocol import EditRequest, LearnedEdit, Row
+from balancedit.methods.protocol import EditRequest, LearnedEdit
 from balancedit.methods.routed import RoutedMethod
 from balancedit.models.loading import LoadedModel
-from balancedit.pictures import Picture
 from balancedit.types import Edit
 
 _RESERVE = 64  # tokens kept free for a longer question and the answer
@@ -103,7 +105,7 @@ class IKE(RoutedMethod):
         if not self.config.demonstrations:
             return []
         if self._demonstrations is None:
-            from balancedit.data.table import find  # the library core needs no data set
+            from balancedit.data.catalogue import find  # the library core needs no data set
 
             data = find(self.config.data)
             made_of = [

@@ -24,12 +24,12 @@ import torch
 from torch import nn
 
 from balancedit.errors import EditFailedError, ModelLoadError
+from balancedit.learning.loop import answer_loss, frozen, with_answer
 from balancedit.methods.mend_network import MendNetwork, how_to_train, load_network
 from balancedit.methods.presets import alike
 from balancedit.methods.protocol import EditRequest
 from balancedit.methods.sequence import Settings, WeightSequence
 from balancedit.models.loading import LoadedModel
-from balancedit.training import answer_loss, frozen, with_answer
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from balancedit.errors import ModelLoadError
-from balancedit.store.files import digest, write_durably
+from balancedit.files.durable import digest, write_durably
 
 _EPS = 1e-7  # added to a standard deviation (source)
 _ROUNDING = 0.005  # share of a sketch's norm that rounding may change; bfloat16 changes 0.002

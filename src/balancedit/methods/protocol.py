@@ -14,14 +14,13 @@ from typing import Protocol
 
 import torch
 
-from balancedit.codebook import Match
-from balancedit.decisions import AnswerIds, Decision, RouteTrace, Said
+from balancedit.codebook.codebook import Match
 from balancedit.errors import EditFailedError
-from balancedit.pictures import Picture
+from balancedit.inputs.pairing import Row
+from balancedit.inputs.pictures import Picture
+from balancedit.layer.decisions import AnswerIds, Decision, RouteTrace, Said
 from balancedit.store.protocol import HeldEdits
 from balancedit.types import Edit
-
-Row = tuple[Picture | None, str]  # what a prompt shows, and a question
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Method(Protocol):
     `sequential`: what an edit does depends on those made before it, so they must be held in the
     order they were made in. `reads_late`: edits can be taken over with their tensors still where
     they are kept (`add_many`). `reads_once`: nothing that runs before the edited layer's block is
-    looked at, so that prompts may be read that far once (`replay.py`).
+    looked at, so that prompts may be read that far once (`prefill/prefix.py`).
     """
 
     name: str

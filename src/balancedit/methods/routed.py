@@ -11,21 +11,18 @@ from typing import NamedTuple
 
 import torch
 
-from balancedit.adapter import EditedLayer, Transformation
-from balancedit.answer_path import Recorded
-from balancedit.codebook import Match
-from balancedit.decisions import Decision, RouteTrace
+from balancedit.answering.generate import resumes
+from balancedit.codebook.pooling import Pool
 from balancedit.errors import EditFailedError, InputError
-from balancedit.generation import resumes
-from balancedit.keys import Pool
-from balancedit.methods.protocol import EditRequest, LearnedEdit, Row
-from balancedit.models.layers import ancestors, resolve_layer
-from balancedit.models.loading import LoadedModel
-from balancedit.pictures import Picture
-from balancedit.prompts import with_answers
-from balancedit.routing import Router
-from balancedit.store.protocol import HeldEdits
-from balancedit.training import (
+from balancedit.inputs.pairing import Row
+from balancedit.inputs.pictures import Picture
+from balancedit.layer.decisions import Decision, RouteTrace
+from balancedit.layer.edited import EditedLayer, Transformation
+from balancedit.layer.paths import ancestors, resolve_layer
+from balancedit.layer.prompts import with_answers
+from balancedit.layer.router import Router
+from balancedit.learning.answer_path import Recorded
+from balancedit.learning.loop import (
     Schedule,
     Start,
     Trained,
@@ -34,6 +31,9 @@ from balancedit.training import (
     frozen,
     last_logits,
 )
+from balancedit.methods.protocol import EditRequest, LearnedEdit
+from balancedit.models.loading import LoadedModel
+from balancedit.store.protocol import HeldEdits
 
 _ROWS = 32  # prompts in one pass
 
@@ -202,8 +202,8 @@ class RoutedMethod:
         return Reading(trace.stacked_keys(), found, gives)
 
     def _has_short_way(self, row: Row, answer: Sequence[int]) -> bool:
-        """Whether answers may go the short way (`answer_path.py`); found out once a model, with
-        this row, while attached."""
+        """Whether answers may go the short way (`learning/answer_path.py`); found out once a
+        model, with this row, while attached."""
         model, prompter = self._loaded.model, self._loaded.prompter
         answers = [answer, answer[-1:]]  # of unlike lengths
         prompts = prompter.inputs([row[0]] * 2, [row[1]] * 2)
@@ -238,14 +238,6 @@ class RoutedMethod:
         with frozen(model):
             fits = prefix.fits("training", lambda: model(**inputs, use_cache=False).logits)
         return prefix.held() if fits else nullcontext()
-
-
-def by_radius(nearest: Sequence[Match | None]) -> list[Decision]:
-    """A decision a row: the nearest entry fires where the row lies inside its radius."""
-    return [
-        Decision(m.id if m.inside else None, m.id, m.distance, m.radius) if m else Decision()
-        for m in nearest
-    ]
 
 
 def check_adam(steps: int, lr: float | None, eps: float) -> None:

@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from balancedit.codebook import Match
-from balancedit.decisions import Decision
-from balancedit.keys import last_key
+from balancedit.codebook.codebook import Match
+from balancedit.codebook.pooling import last_key
+from balancedit.inputs.pictures import Picture, Pictures, each
+from balancedit.layer.decisions import Decision
 from balancedit.methods.protocol import EditRequest, LearnedEdit
 from balancedit.methods.routed import RoutedMethod
 from balancedit.models.loading import LoadedModel
-from balancedit.pictures import Picture, Pictures, each
 from balancedit.types import Edit
 
 Settings = Mapping[str, torch.Tensor]  # what a method's edit was made with, by name

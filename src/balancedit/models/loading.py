@@ -14,20 +14,21 @@ import torch
 from accelerate.utils import align_module_device
 from torch import nn
 
-from balancedit.answer_path import AnswerPath
 from balancedit.errors import LayerError, ModelLoadError, nearest_names
+from balancedit.layer.old_answers import OldAnswers
+from balancedit.layer.paths import edit_candidates, edited_path, linear_layers, resolve_layer
+from balancedit.layer.weights import keep_unpacked, running_device
+from balancedit.learning.answer_path import AnswerPath
 from balancedit.models import minigpt4, pocket
 from balancedit.models.architectures import ARCHITECTURES, Architecture
-from balancedit.models.layers import edit_candidates, edited_path, linear_layers, resolve_layer
+from balancedit.models.bundled import BUNDLED
 from balancedit.models.processors import load_processor
 from balancedit.models.prompting import Prompter, has_chat_template
-from balancedit.models.rephraser import Rephraser, backbone_rephraser
+from balancedit.models.rephraser import backbone_rephraser
 from balancedit.models.support import check_config, check_model, check_takes_pictures
-from balancedit.models.table import BUNDLED
-from balancedit.models.weights import keep_unpacked, running_device
-from balancedit.old_answers import OldAnswers
-from balancedit.replay import Prefix
-from balancedit.vision import EncodedPictures, picture_encoders
+from balancedit.prefill.encodings import EncodedPictures, picture_encoders
+from balancedit.prefill.prefix import Prefix
+from balancedit.scope.rephrasing import Rephraser
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class LoadedModel:
     """A model ready to be edited, with what the editor needs to know about it.
 
     edit_lr, low_rank_lr: step sizes that suit this model's edits with a full weight and with
-    factors (`low_rank.py`), used where a preset names none.
+    factors (`learning/low_rank.py`), used where a preset names none.
     rephraser: (question, n) -> up to n rewordings in the model's own words, or None.
     mend_network: file of the MEND network that comes with the model for this layer, or None.
     """

@@ -16,9 +16,9 @@ import torch
 from jinja2 import TemplateError
 from PIL import Image
 
-from balancedit.decisions import Said
 from balancedit.errors import InputError, ModelLoadError
-from balancedit.pictures import Picture, each
+from balancedit.inputs.pictures import Picture, each
+from balancedit.layer.decisions import Said
 
 _MARKED = "the question holds '{}', which marks parts of this model's prompt; word it differently"
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
 from balancedit.errors import InputError
+from balancedit.inputs.text import listed
 from balancedit.models.prompting import Prompter
-from balancedit.text import listed
-
-Rephraser = Callable[[str, int], list[str]]
+from balancedit.scope.rephrasing import Rephraser
 
 #: The wording the paper's authors gave their data set's language model (paper, Appendix A.1).
 PROMPT = "Please rephrase the following question in {n} different ways: {question}"

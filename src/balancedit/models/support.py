@@ -8,6 +8,7 @@ from torch import nn
 from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
 from balancedit.errors import UnsupportedModelError
+from balancedit.layer.compiled import check_not_compiled
 
 
 def check_config(config: Any, name: str) -> None:
@@ -45,19 +46,3 @@ def check_model(model: nn.Module, name: str) -> None:
         raise UnsupportedModelError(
             f"'{name}' ({type(model).__name__}) takes no pictures; give an image-text-to-text model"
         )
-
-
-def is_compiled(module: nn.Module) -> bool:
-    """Whether `torch.compile` stands in for a module's code."""
-    return hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
-
-
-def check_not_compiled(modules: Any) -> None:
-    """Raise `UnsupportedModelError` if one of these modules was compiled: compiled code may leave
-    out hooks that are set later, so edits would be passed over in silence."""
-    for module in modules:
-        if is_compiled(module):
-            raise UnsupportedModelError(
-                "this model was compiled with torch.compile, which edits cannot reach into; give "
-                "the model as it was before (compiled._orig_mod)"
-            )

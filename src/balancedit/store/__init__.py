@@ -4,7 +4,7 @@ This package knows nothing about models: it keeps records, keys and named tensor
 they belong to (`Binding`). `docs/store.md` describes the files and what is promised about them.
 """
 
-from balancedit.store.disk import DiskStore
+from balancedit.store.directory.store import DiskStore
 from balancedit.store.memory import MemoryStore
 from balancedit.store.protocol import Binding, DamagedEdit, EditStore, HeldEdit, HeldEdits
 

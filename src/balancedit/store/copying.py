@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from balancedit.errors import StoreError
-from balancedit.store.disk import DiskStore
+from balancedit.store.directory.store import DiskStore
 from balancedit.store.protocol import EditStore
 
 

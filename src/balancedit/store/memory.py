@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from balancedit import history
 from balancedit.errors import StoreError
+from balancedit.store import history
 from balancedit.store.protocol import Binding, DamagedEdit, HeldEdit, HeldEdits, checked_key
 from balancedit.types import Edit
 

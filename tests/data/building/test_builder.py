@@ -24,9 +24,9 @@ from balancedit.data.building.models import (
     Patience,
 )
 from balancedit.data.building.plan import Outcome, Plan
+from balancedit.data.catalogue import find
 from balancedit.data.check import check
 from balancedit.data.problems import stop
-from balancedit.data.table import find
 from balancedit.errors import DataError
 
 HASTE = Patience(tries=3, first_wait=0.01, longest_wait=0.02, timeout=5)

@@ -21,7 +21,7 @@ from balancedit.data.building.models import DiffusersPainter
 from balancedit.data.building.steps import PROMPTS
 from balancedit.data.check import check
 from balancedit.errors import DataError
-from balancedit.images import open_image
+from balancedit.inputs.images import open_image
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from balancedit.models.pocket import curriculum, scenes
+from balancedit.models.pocket import scenes
 from balancedit.models.pocket.artwork import groups, thing
 from balancedit.models.pocket.questions import (
     HELD_OUT,
@@ -19,6 +19,7 @@ from balancedit.models.pocket.questions import (
     ask,
     siblings,
 )
+from balancedit.models.pocket.recipe import curriculum
 
 OWL = scenes.sample("owl", "noto", "tests")
 

@@ -11,11 +11,12 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from balancedit.errors import ModelLoadError
-from balancedit.models.pocket import adapter, align, lora, scenes
+from balancedit.models.pocket import adapter, scenes
 from balancedit.models.pocket.artwork import STYLES
 from balancedit.models.pocket.configuration import PocketConfig
 from balancedit.models.pocket.efficientnet import PocketVisionTower
 from balancedit.models.pocket.modeling import PocketProjector
+from balancedit.models.pocket.recipe import align, lora
 
 TEXT = LlamaConfig(
     vocab_size=49152,

@@ -11,8 +11,8 @@ from balancedit.cli.options import OutputOptions, with_options
 @with_options
 def list_(out: OutputOptions) -> dict[str, Any] | None:
     """List the data sets that come with the package, and those that can be had elsewhere."""
+    from balancedit.data.catalogue import DATA_SETS
     from balancedit.data.sources import SOURCES
-    from balancedit.data.table import DATA_SETS
 
     if out.json:
         return {

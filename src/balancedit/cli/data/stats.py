@@ -37,8 +37,8 @@ def stats(
 ) -> dict[str, Any] | None:
     """Say what a data set consists of, and its hash."""
     from balancedit.data import statistics
+    from balancedit.data.catalogue import find
     from balancedit.data.problems import LeftOut
-    from balancedit.data.table import find
 
     left_out = LeftOut()
     found = find(name, left_out) if skip_bad else find(name)

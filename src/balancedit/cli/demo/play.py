@@ -10,8 +10,8 @@ from PIL import Image
 
 from balancedit.cli.demo import pictures, script
 from balancedit.cli.demo.script import Probe
-from balancedit.images import open_image, solid
-from balancedit.text import same_text
+from balancedit.inputs.images import open_image, solid
+from balancedit.inputs.text import same_text
 from balancedit.types import Answer, Edit, Explanation
 
 if TYPE_CHECKING:

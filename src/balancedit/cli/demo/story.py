@@ -13,7 +13,7 @@ from rich.text import Text
 from balancedit.cli import output
 from balancedit.cli.demo import script
 from balancedit.cli.explain import bar
-from balancedit.text import same_text
+from balancedit.inputs.text import same_text
 from balancedit.types import Answer, Edit, Explanation
 
 if TYPE_CHECKING:

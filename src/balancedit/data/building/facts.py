@@ -12,7 +12,7 @@ from balancedit.data.problems import Report
 from balancedit.data.reading import Fields, Unusable
 from balancedit.data.sample import FileImage
 from balancedit.errors import DataError
-from balancedit.images import open_image
+from balancedit.inputs.images import open_image
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from balancedit.bench.journal import Journal
 from balancedit.errors import DataError, ResultsError
-from balancedit.store.files import write_durably
+from balancedit.files.durable import write_durably
+from balancedit.files.journal import Journal
 
 DIRECTORY = "build"
 Key = tuple[str, str, int]  # fact, step, which of its pictures (0 for text)

@@ -6,7 +6,7 @@ import numpy as np
 
 from balancedit.data.building.steps import Rejected
 from balancedit.errors import ImageError
-from balancedit.images import open_image
+from balancedit.inputs.images import open_image
 
 #: A picture none of whose pixels is brighter (of 255) is black: what safety filters give instead.
 DARK = 8

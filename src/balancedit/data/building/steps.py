@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from balancedit.data.building.facts import Fact
-from balancedit.text import listed, plain, same_text
+from balancedit.inputs.text import listed, plain, same_text
 
 #: What earlier steps gave, by the step's name.
 Done = Mapping[str, Any]

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-import balancedit
 from balancedit.data import jsonl
 from balancedit.data.building.facts import Fact
 from balancedit.data.building.ledger import Ledger
@@ -25,6 +24,7 @@ from balancedit.data.building.steps import (
 )
 from balancedit.data.sample import EditSample, FileImage, LocalityProbe
 from balancedit.errors import DataError
+from balancedit.version import __version__
 
 PART, MANIFEST = "eval", "manifest.json"
 
@@ -41,7 +41,7 @@ def write(
     lines = "".join(json.dumps(jsonl.line(s), ensure_ascii=False) + "\n" for s in samples)
     manifest = {
         **about,
-        "balancedit": balancedit.__version__,
+        "balancedit": __version__,
         "facts": len(facts),
         "complete": len(complete),
         "set_aside": outcome.set_aside,

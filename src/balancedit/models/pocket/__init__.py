@@ -68,13 +68,13 @@ def load(
 
 def rephraser() -> Callable[[str, int], list[str]]:
     """Rewordings of a question by SmolLM2 as it was before our training, which is loaded at the
-    first call and asked once a question. What it says is raw; `balancedit.rephrasing` checks it."""
+    first call and asked once a question. What it says is raw; `scope/rephrasing.py` checks it."""
     made: list[Callable[[str, int], list[str]]] = []
 
     @functools.lru_cache(maxsize=1024)
     def said(question: str, n: int) -> tuple[str, ...]:
         if not made:
-            from balancedit.models.pocket.plain import plain_rephraser
+            from balancedit.models.pocket.recipe.plain import plain_rephraser
 
             made.append(plain_rephraser())
         return tuple(made[0](question, n))

@@ -1,7 +1,7 @@
 """The drawings that the pocket model knows: 643 things, each drawn by five hands.
 
-The drawings ship in the package as one compressed extract (see `artwork_build.py`, which makes
-it); this module reads the extract and turns a drawing into a picture.  It knows nothing about
+The drawings ship in the package as one compressed extract (made by `recipe/artwork_build.py`);
+this module reads the extract and turns a drawing into a picture.  It knows nothing about
 models or questions.  Rendering needs `resvg_py` (the extra `artwork`); reading names does not.
 """
 

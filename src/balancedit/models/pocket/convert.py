@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from transformers import LlamaForCausalLM
 
-from balancedit.cache import cache_dir
 from balancedit.errors import ModelLoadError
+from balancedit.files.cache import cache_dir
 from balancedit.models.pocket import adapter, sources
 from balancedit.models.pocket.configuration import PocketConfig
 from balancedit.models.pocket.modeling import PocketForConditionalGeneration

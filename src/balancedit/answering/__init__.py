@@ -1,0 +1,1 @@
+"""Answers of the edited model: generated, streamed, or held against given ones."""

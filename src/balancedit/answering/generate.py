@@ -1,0 +1,236 @@
+"""Batched generation with the routing decision of every row.
+
+Letters: B = rows of a batch, T = tokens of its longest prompt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+from balancedit.answering.protocol import Answers
+from balancedit.errors import InputError, RoutingError
+from balancedit.inputs.images import solid
+from balancedit.inputs.pairing import Row, batches
+from balancedit.inputs.pictures import Picture, each
+from balancedit.layer.decisions import Decision, Said
+from balancedit.layer.prompts import ANSWER_TOKENS, decoding_plainly, evaluating
+from balancedit.models.loading import LoadedModel
+from balancedit.prefill.prefix import Noted
+
+_ASKED = 32  # prompts asked together of the untouched model
+
+
+@dataclass(frozen=True)
+class GeneratedAnswer:
+    """What was generated for a prompt, and its routing decision."""
+
+    said: Said
+    decision: Decision
+
+    @property
+    def text(self) -> str:
+        """The answer's text."""
+        return self.said.text
+
+
+class _Decoding(NamedTuple):
+    """How answers are decoded."""
+
+    max_new_tokens: int
+    num_beams: int
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is how the untouched model is asked."""
+        return self == _PLAIN
+
+
+_PLAIN = _Decoding(ANSWER_TOKENS, 1)
+
+
+@torch.no_grad()
+def generate_answers(
+    loaded: LoadedModel,
+    method: Answers,
+    rows: Sequence[Row],
+    *,
+    max_new_tokens: int,
+    num_beams: int,
+    batch_size: int,
+    **more: Any,
+) -> list[GeneratedAnswer]:
+    """Answer rows of (image or None, question), in batches of at most `batch_size`, in order.
+    more: what `generate` takes beside how it decodes, such as a streamer."""
+    how = _Decoding(max_new_tokens, num_beams)
+    answers: dict[int, GeneratedAnswer] = {}
+    for batch in batches([image for image, _ in rows], batch_size):
+        made = _answer_batch(loaded, method, [rows[i] for i in batch], how, more)
+        answers.update(zip(batch, made, strict=True))
+    return [answers[i] for i in range(len(rows))]
+
+
+def _answer_batch(
+    loaded: LoadedModel,
+    method: Answers,
+    rows: Sequence[Row],
+    how: _Decoding,
+    more: Mapping[str, Any],
+) -> list[GeneratedAnswer]:
+    """One batch. Where it is remembered what the untouched model said to it, the model runs only if
+    an edit fires."""
+    if loaded.prefix.is_remembering and how.is_plain and not more:
+        known = loaded.prefix.noted(_name(rows, how), _way(method))
+        decisions = method.decisions(known.keys) if known is not None else None
+        if known is not None and decisions is not None:
+            settled = [
+                d.settled([ids for ids in d.asked_of if ids == said.ids])
+                for d, said in zip(decisions, known.said, strict=True)
+            ]
+            if not any(d.fired for d in settled):
+                return [GeneratedAnswer(s, d) for s, d in zip(known.said, settled, strict=True)]
+    return _generate_batch(loaded, method, rows, how, more)
+
+
+def untouched(loaded: LoadedModel, method: Answers, rows: Sequence[Row]) -> list[Said]:
+    """What the untouched model says to rows of (image or None, question), greedily; called while
+    attached."""
+    with method.bypass():
+        answers = generate_answers(loaded, method, rows, **_PLAIN._asdict(), batch_size=_ASKED)
+    return [answer.said for answer in answers]
+
+
+def _generate_batch(
+    loaded: LoadedModel,
+    method: Answers,
+    rows: Sequence[Row],
+    how: _Decoding,
+    more: Mapping[str, Any],
+) -> list[GeneratedAnswer]:
+    model: Any = loaded.model
+    with method.tracing() as trace:
+        asked = method.worded(rows)
+        remembered = loaded.prefix.is_remembering and method.reads_once
+        name = _name(asked, how) if remembered else None
+        known = loaded.prefix.inputs(name) if remembered else None
+        inputs = known or loaded.prompter.inputs([i for i, _ in asked], [q for _, q in asked])
+        prompt = inputs["input_ids"]
+        _check_fits(loaded, prompt.shape[1], how.max_new_tokens)
+        with (
+            loaded.prefix.asked(name, inputs) if remembered else nullcontext(),
+            decoding_plainly(model),
+        ):
+            out = model.generate(
+                **loaded.to_device(inputs),
+                do_sample=False,
+                **how._asdict(),
+                pad_token_id=_pad(loaded),
+                **more,
+            )
+    per_row = max(1, len(trace.rows) // len(rows))  # a beam search routes every beam
+    if trace.keys and per_row > 1:
+        _check_beams(trace.stacked_keys().unflatten(0, (-1, per_row)), loaded.dtype)
+    decisions = trace.rows[::per_row] or [Decision()] * len(rows)
+    said = loaded.prompter.said(out, prompt, loaded.ends)
+    if remembered and how.is_plain and trace.keys and not any(d.fired for d in decisions):
+        loaded.prefix.note(name, _way(method), Noted(said, trace.stacked_keys()))
+    return [GeneratedAnswer(s, d) for s, d in zip(said, decisions, strict=True)]
+
+
+def _check_beams(keys: torch.Tensor, dtype: torch.dtype) -> None:
+    """Raise `RoutingError` where the beams of a row, (B, beams, D) keys, do not read the same
+    prompt: some models hand out the pictures of a row among its beams."""
+    rounding = 1e-3 if dtype == torch.float32 else 1e-2
+    apart = (keys - keys[:, :1]).norm(dim=-1) / keys[:, :1].norm(dim=-1)
+    if bool((apart > rounding).any()):
+        raise RoutingError(
+            "this model's beam search mixes up several pictures of a prompt; ask with num_beams=1"
+        )
+
+
+@contextmanager
+def remembering(loaded: LoadedModel, method: Answers) -> Iterator[None]:
+    """Inside the context a batch of prompts that is asked again, with other edits in force, is not
+    read again before the edited layer's block; nothing differs by a bit. Nothing happens where the
+    model or the method does not allow it. Called while attached."""
+    with loaded.prefix.remembering() if resumes(loaded, method) else nullcontext():
+        yield
+
+
+def resumes(loaded: LoadedModel, method: Answers) -> bool:
+    """Whether a prompt that was read may be generated from once more from the edited layer's block
+    on; found out once a model. Called while attached."""
+    model: Any = loaded.model
+
+    @torch.no_grad()
+    def second_token() -> torch.Tensor:
+        inputs = loaded.prompter.inputs([solid((64, 64), "black")], ["What is this?"])
+        with decoding_plainly(model):
+            made = model.generate(
+                **loaded.to_device(inputs),
+                do_sample=False,
+                min_new_tokens=2,
+                max_new_tokens=2,
+                pad_token_id=_pad(loaded),
+                output_logits=True,
+                return_dict_in_generate=True,
+            )
+        return torch.cat(made.logits)
+
+    if not method.reads_once:
+        return False
+    with method.bypass(), evaluating(model):
+        return loaded.prefix.fits("generation", second_token)
+
+
+def is_remembered(loaded: LoadedModel, rows: Sequence[Row]) -> bool:
+    """Whether this very batch of prompts, asked greedily as they stand, need not be read again."""
+    return loaded.prefix.inputs(_name(rows, _PLAIN)) is not None
+
+
+def _way(method: Answers) -> tuple[str, ...]:
+    """How a method makes its keys, and of which layer's input."""
+    return (method.name, *(f"{k} {v}" for k, v in sorted(method.binding().items())))
+
+
+def _name(rows: Sequence[Row], how: _Decoding) -> tuple[int, bytes]:
+    """What a batch of prompts is remembered by: its beams, its questions and the pixels shown."""
+    digest = hashlib.sha1(usedforsecurity=False)
+    for picture, question in rows:
+        digest.update(f"{len(question)} {question}".encode())
+        for image in each(picture):
+            digest.update(f"{image.mode} {image.size}".encode())
+            digest.update(image.tobytes())
+    return how.num_beams, digest.digest()
+
+
+def check_learnable(loaded: LoadedModel, image: Picture, question: str, answer: str) -> None:
+    """Raise `InputError` where a question and its answer are longer than the model's context."""
+    limit = loaded.context_length
+    if limit is None:
+        return
+    prompt = loaded.prompter.inputs([image], [question])["input_ids"].shape[1]
+    n = max(ANSWER_TOKENS, len(loaded.prompter.answer_ids(answer, loaded.eos)))
+    if prompt + n > limit:
+        raise InputError(
+            f"question and answer take {prompt + n} tokens; '{loaded.name}' holds {limit}"
+        )
+
+
+def _check_fits(loaded: LoadedModel, tokens: int, new: int) -> None:
+    limit = loaded.context_length
+    if limit is not None and tokens + new > limit:
+        raise InputError(
+            f"the prompt takes {tokens} tokens; '{loaded.name}' holds {limit}, {new} of them "
+            "for the answer: shorten the question"
+        )
+
+
+def _pad(loaded: LoadedModel) -> int:
+    pad = getattr(loaded.prompter.tokenizer, "pad_token_id", None)
+    return int(pad) if pad is not None else loaded.eos

@@ -1,0 +1,1 @@
+"""Keys, radii and how the nearest are found."""

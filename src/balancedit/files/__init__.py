@@ -1,0 +1,1 @@
+"""Files beside the edit store: durable writes, journals, the cache directory."""

@@ -1,0 +1,1 @@
+"""What comes in: pictures and texts, checked, and put into batches."""

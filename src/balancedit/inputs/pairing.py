@@ -1,0 +1,43 @@
+"""One question about one image, or many: how the two sides are matched, and put into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
+
+from balancedit.errors import InputError
+from balancedit.inputs.pictures import Picture, Shown, each
+
+Sources: TypeAlias = list[Shown | None] | tuple[Shown | None, ...]
+Row: TypeAlias = tuple[Picture | None, str]  #: what a prompt shows, and a question
+Texts: TypeAlias = list[str] | tuple[str, ...]
+
+
+def paired(images: Any, questions: Any) -> tuple[bool, list[tuple[Any, Any]]]:
+    """Pair images with questions; a single one of either goes with all of the other.
+
+    Returns whether both were single, and the pairs. Raises `InputError` when their numbers differ.
+    """
+    many_images = isinstance(images, (list, tuple))
+    many_questions = isinstance(questions, (list, tuple))
+    if not many_images and not many_questions:
+        return True, [(images, questions)]
+    if not many_questions:
+        return False, [(image, questions) for image in images]
+    if not many_images:
+        return False, [(images, question) for question in questions]
+    if len(images) != len(questions):
+        raise InputError(
+            f"{len(images)} images for {len(questions)} questions; give as many of each, or one"
+        )
+    return False, list(zip(images, questions, strict=True))
+
+
+def batches(pictures: Sequence[Picture | None], size: int) -> Iterator[list[int]]:
+    """Places of rows that go into a batch together, at most `size`, each row once: rows with as
+    many pictures, since few processors mix them. pictures: what each row shows."""
+    counts = [len(each(picture)) for picture in pictures]
+    for count in sorted(set(counts), reverse=True):
+        places = [i for i, n in enumerate(counts) if n == count]
+        for start in range(0, len(places), size):
+            yield places[start : start + size]

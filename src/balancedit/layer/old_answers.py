@@ -1,0 +1,183 @@
+"""Whether the untouched model would give certain answers to a prompt: one pass over those answers'
+tokens behind it, nothing generated.
+
+An answer is given where each of its tokens is the likeliest after those before it, which is what
+greedy decoding comes to. Where a call has just read the prompts, the pass goes on from a copy of
+their cache; the first time a model is asked like that, what it says is held against a pass over
+prompts and answers together, and models that disagree (or keep no ordinary cache) are always asked
+by the latter.
+
+Letters: B = rows of the call, T = its tokens, R = rows asked about, A = tokens of the longest
+answer, V = vocabulary.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from balancedit.codebook.pooling import last_position
+from balancedit.layer.calls import cached_length
+from balancedit.layer.decisions import AnswerIds
+from balancedit.layer.prompts import evaluating, grown, padded, prompts_alone, with_answers
+
+_ALIKE, _ALIKE_IN_HALF = 1e-3, 5e-2  # difference of logits, at most, as a share of the largest
+
+
+@dataclass(frozen=True)
+class PromptCall:
+    """A forward call that read prompts, while nothing fired. given: its arguments by name; prompt:
+    (B, T) bool, the prompts' tokens; real: (B, T) bool, all tokens that are no padding; out: what
+    the model gave, None where it has not run."""
+
+    module: nn.Module
+    given: Mapping[str, Any]
+    prompt: torch.Tensor
+    real: torch.Tensor
+    out: Any = None
+
+    @property
+    def ends(self) -> torch.Tensor | None:
+        """(B, V) logits behind each prompt, where the call gave them."""
+        logits = getattr(self.out, "logits", None)
+        if logits is None:
+            return None
+        behind = self.prompt.shape[1] - last_position(self.prompt)
+        if int(behind.max()) > logits.shape[1]:
+            return None
+        rows = torch.arange(len(logits), device=logits.device)
+        return logits[rows, logits.shape[1] - behind.to(logits.device)].float()
+
+
+class OldAnswers:
+    """Asks one model. inputs: gives the names of what its processor makes."""
+
+    def __init__(self, inputs: Callable[[], Collection[str]]) -> None:
+        self.inputs = inputs
+        self._fit: dict[tuple[nn.Module, bool], bool] = {}
+
+    @torch.no_grad()
+    def given(
+        self,
+        call: PromptCall,
+        wanted: Mapping[int, Sequence[AnswerIds]],
+        apart: Callable[[], AbstractContextManager[Any]],
+    ) -> dict[int, set[AnswerIds]]:
+        """Which of the answers asked about the model gives, by row of the call. wanted: by row, the
+        answers; apart: a context in which further passes do not disturb the call's routing, and
+        nothing fires."""
+        ends = call.ends
+        left = {row: list(answers) for row, answers in wanted.items()}
+        if ends is not None:
+            likeliest = ends.argmax(-1).tolist()
+            left = {r: [a for a in some if a[0] == likeliest[r]] for r, some in left.items()}
+        pairs = [(row, answer) for row, answers in left.items() for answer in answers]
+        found: dict[int, set[AnswerIds]] = {row: set() for row in wanted}
+        if not pairs:
+            return found
+        with apart(), evaluating(call.module):
+            for pair, logits in zip(pairs, self._logits(call, ends, pairs), strict=True):
+                if logits.argmax(-1).tolist() == list(pair[1]):
+                    found[pair[0]].add(pair[1])
+        return found
+
+    def _logits(
+        self,
+        call: PromptCall,
+        ends: torch.Tensor | None,
+        pairs: Sequence[tuple[int, AnswerIds]],
+    ) -> list[torch.Tensor]:
+        """For each (row, answer) the logits (tokens of the answer, V) that predict its tokens."""
+        if ends is not None and self._has_prompts_cached(call):
+            padding = not bool(call.prompt.all())
+            known = self._fit.get((call.module, padding))
+            if known is not False:
+                quick = self._behind_cache(call, ends, pairs)
+                if known:
+                    return quick
+                slow = self._together(call, pairs)
+                share = _ALIKE if _is_whole(call.module) else _ALIKE_IN_HALF
+                fits = all(_alike(a, b, share) for a, b in zip(quick, slow, strict=True))
+                self._fit[call.module, padding] = fits
+                return slow
+        return self._together(call, pairs)
+
+    def _has_prompts_cached(self, call: PromptCall) -> bool:
+        """Whether a call's cache holds its prompts and nothing else, in a form that rows can be
+        taken of."""
+        cache = getattr(call.out, "past_key_values", None)
+        return (
+            bool((call.prompt == call.real).all())
+            and bool(call.prompt[:, -1].all())  # padding behind a prompt would part it from answers
+            and cached_length(cache) == call.prompt.shape[1]
+            and callable(getattr(cache, "batch_select_indices", None))
+            and ("position_ids" in call.given or not _keeps_positions(call.module))
+        )
+
+    def _behind_cache(
+        self, call: PromptCall, ends: torch.Tensor, pairs: Sequence[tuple[int, AnswerIds]]
+    ) -> list[torch.Tensor]:
+        """From a copy of the call's cache: the answers' tokens but the last in one pass."""
+        rows = torch.tensor([row for row, _ in pairs], device=call.prompt.device)
+        first = ends[rows.to(ends.device)][:, None]
+        n = max(len(answer) for _, answer in pairs) - 1
+        if n:
+            cache = copy.deepcopy(call.out.past_key_values)
+            cache.batch_select_indices(rows)
+            described = {"attention_mask": call.real.long()} | {
+                name: call.given[name]
+                for name in ("token_type_ids", "mm_token_type_ids", "position_ids")
+                if isinstance(call.given.get(name), torch.Tensor) and call.given[name].dim() > 1
+            }
+            chosen = {
+                name: value.expand(*value.shape[:-2], len(call.prompt), -1)[..., rows, :]
+                for name, value in described.items()
+            }
+            longer = grown(call.module, chosen, n)
+            described = {
+                name: value if name == "attention_mask" else value[..., -n:]
+                for name, value in longer.items()
+            }
+            tokens = padded([answer[:-1] or (0,) for _, answer in pairs], rows.device)
+            out = call.module(input_ids=tokens, past_key_values=cache, use_cache=True, **described)
+            first = torch.cat([first, out.logits.float().to(first.device)], dim=1)
+        return [row[: len(answer)] for row, (_, answer) in zip(first, pairs, strict=True)]
+
+    def _together(
+        self, call: PromptCall, pairs: Sequence[tuple[int, AnswerIds]]
+    ) -> list[torch.Tensor]:
+        """Prompts and answers in a pass, all rows of the call with one answer each; in as many
+        passes as the row with the most answers has."""
+        prompts = prompts_alone(call.given, call.prompt, self.inputs())
+        found: list[torch.Tensor | None] = [None] * len(pairs)
+        while None in found:
+            chosen: dict[int, int] = {}
+            for at, (row, _) in enumerate(pairs):
+                if found[at] is None:
+                    chosen.setdefault(row, at)
+            behind = [pairs[chosen[r]][1] if r in chosen else (0,) for r in range(len(call.prompt))]
+            width = max(map(len, behind))
+            full = with_answers(call.module, prompts, behind)
+            logits = call.module(**full, use_cache=False).logits[:, -width - 1 :].float()
+            for row, at in chosen.items():
+                found[at] = logits[row, : len(pairs[at][1])]
+        return [logits for logits in found if logits is not None]
+
+
+def _keeps_positions(module: nn.Module) -> bool:
+    """Whether a model keeps the positions of its last prompts in itself, for all their rows."""
+    return any(hasattr(m, "rope_deltas") for m in module.modules())
+
+
+def _is_whole(module: nn.Module) -> bool:
+    return all(p.dtype == torch.float32 for p in module.parameters() if p.is_floating_point())
+
+
+def _alike(a: torch.Tensor, b: torch.Tensor, share: float) -> bool:
+    return bool((a - b.to(a.device)).abs().max() <= share * b.abs().max())

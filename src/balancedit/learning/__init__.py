@@ -1,0 +1,1 @@
+"""Training an edit's tensors: the plain loop, thin factors, the short way along an answer."""

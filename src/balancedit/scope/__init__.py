@@ -1,0 +1,1 @@
+"""What an edit reaches: its radius, the samples that measure it, what fires inside it."""

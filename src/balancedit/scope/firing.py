@@ -1,0 +1,86 @@
+"""The answer-aware scope: an edit fires inside its radius where the untouched model itself would
+still give the fact's old answer, and nowhere else.
+
+"hp became lenovo" should reach every picture the model calls hp, and no question about the same
+picture that the model answers otherwise. The radius tells things apart, the old answer questions;
+docs/concepts.md explains, docs/results.md measures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple, Protocol
+
+from balancedit.codebook.codebook import Match
+from balancedit.inputs.text import same_text
+from balancedit.layer.decisions import AnswerIds, Claim, Decision, Said
+
+
+class Entry(Protocol):
+    """What is looked at of an entry."""
+
+    @property
+    def old_tokens(self) -> tuple[AnswerIds, ...]:
+        """What the untouched model must say where it fires, in each form it says it in; none: it
+        does not matter."""
+
+
+class OldAnswer(NamedTuple):
+    """A fact's old answer. tokens: each form in which the untouched model gives it; none of either
+    where the radius alone decides, and warnings say why."""
+
+    text: str | None
+    tokens: tuple[AnswerIds, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def old_answer(said: Sequence[Said]) -> OldAnswer:
+    """What the untouched model must say where an edit fires.
+
+    said: what it says to the edit's own question, then to its rephrasings. A fact whose old answer
+    is empty, or changes with the wording, keeps its radius alone; one that is only written in other
+    ways ("hp", "HP.") counts in each of them.
+    """
+    first, *others = said
+    if not first.text.strip() or not first.ids:
+        why = "the untouched model has no answer of its own; the radius alone decides"
+        return OldAnswer(None, warnings=(why,))
+    other = next((o.text for o in others if not same_text(o.text, first.text)), None)
+    if other is not None:
+        unsure = f"the untouched model answers '{first.text}', and '{other}' when asked in other"
+        return OldAnswer(None, warnings=(f"{unsure} words; the radius alone decides",))
+    return OldAnswer(first.text, tuple(dict.fromkeys(s.ids for s in said)))
+
+
+def by_radius(nearest: Sequence[Match | None]) -> list[Decision]:
+    """A decision a row: the nearest entry fires where the row lies inside its radius."""
+    return [
+        Decision(m.id if m.inside else None, m.id, m.distance, m.radius) if m else Decision()
+        for m in nearest
+    ]
+
+
+def by_claims(
+    nearest: Sequence[Match | None],
+    inside: Sequence[Sequence[Match]],
+    entries: Mapping[str, Entry],
+) -> list[Decision]:
+    """A decision a row, undecided where it depends on what the untouched model says.
+
+    nearest: the nearest entry to each row; inside: the entries whose radius holds the row, nearest
+    first; entries: all of them. Of those inside the first fires that has no old answer, or whose
+    old answer is given.
+    """
+    made = []
+    for decision, matches in zip(by_radius(nearest), inside, strict=True):
+        silent, claims = replace(decision, fired=None), []
+        for match in matches:
+            fires = Decision(match.id, match.id, match.distance, match.radius)
+            old = entries[match.id].old_tokens
+            if not old:
+                silent = fires
+                break
+            claims.append(Claim(old, fires))
+        made.append(replace(silent, claims=tuple(claims)))
+    return made

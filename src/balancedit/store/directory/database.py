@@ -1,0 +1,330 @@
+"""The SQLite file of a store: its tables, how it is made and opened, rows to records and back."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import closing, suppress
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from balancedit.errors import StoreError
+from balancedit.files.durable import sync_directory
+from balancedit.store import history
+from balancedit.store.protocol import Binding
+from balancedit.types import Edit, EditState
+
+NAME = "store.sqlite3"
+#: Raise it whenever a table changes, `Edit`'s fields included, and teach `upgrade` the change.
+FORMAT = 3
+#: The format a column came with; those not named are as old as any.
+_SINCE = {"old_answer": 2, "old_tokens": 3}
+BUSY_SECONDS = 30.0
+_NEW = ".new-"  # where a database is made before it gets its name
+
+# Tuples are JSON texts. `width` is D, known from the first edit on. The thumbnail comes last, so
+# that reading a record does not read the picture.
+_SCHEMA = """
+CREATE TABLE store (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    format INTEGER NOT NULL,
+    model TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    method TEXT NOT NULL,
+    details TEXT NOT NULL,
+    width INTEGER
+);
+CREATE TABLE edits (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    question TEXT NOT NULL,
+    target TEXT NOT NULL,
+    answer_before TEXT NOT NULL,
+    answer_after TEXT,
+    radius REAL,
+    d_positive REAL,
+    d_negative REAL,
+    positives TEXT NOT NULL,
+    positives_source TEXT NOT NULL,
+    negative TEXT NOT NULL,
+    image_sha256 TEXT NOT NULL,
+    created TEXT NOT NULL,
+    seconds REAL,
+    steps INTEGER NOT NULL,
+    loss REAL,
+    method TEXT NOT NULL,
+    old_answer TEXT,
+    overlaps TEXT,
+    retires TEXT NOT NULL,
+    state TEXT NOT NULL,
+    retired_by TEXT,
+    warnings TEXT NOT NULL,
+    old_tokens TEXT,
+    key_index INTEGER NOT NULL UNIQUE,
+    key_sha256 TEXT NOT NULL,
+    tensors_size INTEGER NOT NULL,
+    tensors_sha256 TEXT NOT NULL,
+    thumbnail BLOB
+);
+"""
+# Not part of the format: they make finding ids by state, and edits that wait for another, cost no
+# look at every record. A store made without them is given them when it is next opened for writing.
+_INDEXES = {
+    "edits_by_state": "CREATE INDEX edits_by_state ON edits (state, number, id)",
+    "edits_by_successor": "CREATE INDEX edits_by_successor ON edits (retired_by) "
+    "WHERE retired_by IS NOT NULL",
+}
+
+_FIELDS = tuple(f.name for f in fields(Edit))
+_TUPLES = frozenset(f.name for f in fields(Edit) if str(f.type).startswith("tuple"))
+_TUPLES_AT = tuple(i for i, name in enumerate(_FIELDS) if name in _TUPLES)
+_FLOATS_AT = tuple(i for i, f in enumerate(fields(Edit)) if f.type == "float")
+_EACH = "SELECT value FROM json_each(?)"
+CONTENT_COLUMNS = ("key_index", "key_sha256", "tensors_size", "tensors_sha256")
+
+
+def create_database(root: Path, binding: Binding) -> None:
+    """Give `root` an empty database, unless another process has just done so.
+
+    Made under another name and linked into place: nobody ever sees half of one, and a failure has
+    nothing to take back but its own temporary directory.
+    """
+    making = Path(tempfile.mkdtemp(prefix=_NEW, dir=root))
+    try:
+        with closing(sqlite3.connect(making / NAME, isolation_level=None)) as db:
+            db.execute("PRAGMA journal_mode = WAL")  # kept in the file, so every opener uses it
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("BEGIN IMMEDIATE")
+            for statement in _SCHEMA.split(";"):
+                db.execute(statement)
+            for statement in _INDEXES.values():
+                db.execute(statement)
+            db.execute(
+                "INSERT INTO store VALUES (1, ?, ?, ?, ?, ?, NULL)",
+                (
+                    FORMAT,
+                    binding.model,
+                    binding.fingerprint,
+                    binding.method,
+                    json.dumps(dict(binding.details)),
+                ),
+            )
+            db.execute("COMMIT")
+        try:
+            os.link(making / NAME, root / NAME)
+        except FileExistsError:
+            pass
+        except OSError:  # no hard links here (FAT, some network drives)
+            if not (root / NAME).exists():
+                os.rename(making / NAME, root / NAME)
+        sync_directory(root)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+
+
+def remove_abandoned(root: Path, older_than_s: float = 3600.0) -> None:
+    """Delete what a process killed while creating a store left; a live one needs far less time."""
+    for path in root.glob(f"{_NEW}*"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > older_than_s:
+                shutil.rmtree(path)
+
+
+def connect(root: Path, *, writable: bool) -> tuple[sqlite3.Connection, bool]:
+    """Open the database of a store that exists.
+
+    Returns the connection and whether it is *immutable*: on a read-only directory SQLite cannot
+    make the files with which processes warn each other, so it reads the file as it stands.
+
+    Raises `sqlite3.Error`, or `StoreError` for a directory copied while a process was writing.
+    """
+    if writable:
+        return _connect(root, "mode=rw"), False
+    try:
+        return _connect(root, "mode=ro"), False
+    except sqlite3.OperationalError as error:
+        if not error.sqlite_errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
+            raise  # busy, for one, must not end in reading a file while it changes
+        log = root / f"{NAME}-wal"
+        if log.exists() and log.stat().st_size:
+            # Immutable would silently ignore the log, and with it the newest edits.
+            raise StoreError(
+                f"edit store '{root}': it is read-only and was copied while in use ({log.name} is "
+                "not empty); close it where it can be written, or run `balancedit list` on it "
+                "there, and copy it again"
+            ) from None
+        return _connect(root, "mode=ro&immutable=1"), True
+
+
+def _connect(root: Path, options: str) -> sqlite3.Connection:
+    """A connection that reads at once, so that a file that cannot be read fails here."""
+    db = sqlite3.connect(
+        f"file:{quote(str((root / NAME).absolute()))}?{options}",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,  # transactions are written out where they matter
+        check_same_thread=False,  # the store serialises its callers
+    )
+    try:
+        db.row_factory = sqlite3.Row
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def add_indexes(db: sqlite3.Connection) -> None:
+    """Give a store of an earlier version the indexes it lacks, unless somebody is writing."""
+    found = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
+    missing = [statement for name, statement in _INDEXES.items() if name not in found]
+    if not missing:
+        return
+    with suppress(sqlite3.OperationalError):  # busy, or the disk is full: it works without
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in missing:
+                db.execute(statement)
+            db.execute("COMMIT")
+        finally:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+
+
+def upgrade(db: sqlite3.Connection) -> None:
+    """Bring a store of an earlier format to this one. Records of edits stay as they are."""
+    if _format(db) == FORMAT:
+        return
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        for column, since in _SINCE.items():
+            if _format(db) < since:  # looked at again: another process may have come first
+                db.execute(f"ALTER TABLE edits ADD COLUMN {column} TEXT")
+        db.execute("UPDATE store SET format = ?", (FORMAT,))
+        db.execute("COMMIT")
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+
+
+def _format(db: sqlite3.Connection) -> int:
+    found = db.execute("SELECT format FROM store").fetchone()
+    if found is None:
+        raise sqlite3.DatabaseError("its description is missing")
+    return int(found[0])
+
+
+def read_binding(db: sqlite3.Connection, root: Path) -> Binding:
+    """Whom the store belongs to; `StoreError` for a database that this version cannot read."""
+    found = _format(db)
+    if not 1 <= found <= FORMAT:
+        raise StoreError(
+            f"edit store '{root}': {NAME} has format {found}, this version of balancedit reads up "
+            f"to {FORMAT}; upgrade balancedit, or use another --edits directory"
+        )
+    row = db.execute("SELECT model, fingerprint, method, details FROM store").fetchone()
+    try:
+        return Binding(row["model"], row["fingerprint"], row["method"], json.loads(row["details"]))
+    except ValueError as error:
+        raise sqlite3.DatabaseError(f"its description: {error}") from error
+
+
+def read_records(db: sqlite3.Connection, ids: Iterable[str] | None = None) -> dict[str, Edit]:
+    """Records by id, oldest first: all of them, or those of `ids` that exist."""
+    if ids is None:
+        return _records(db, "")
+    return _records(db, f"WHERE id IN ({_EACH})", _listed(ids))
+
+
+def read_waiting(db: sqlite3.Connection, edit_id: str) -> dict[str, Edit]:
+    """Records of the edits that `edit_id` has retired, by id, oldest first."""
+    return _records(db, "WHERE retired_by = ?", edit_id)
+
+
+def _records(db: sqlite3.Connection, where: str, *given: str) -> dict[str, Edit]:
+    format_ = _format(db)
+    names = [f if _SINCE.get(f, 1) <= format_ else f"NULL AS {f}" for f in _FIELDS]
+    rows = db.execute(f"SELECT {', '.join(names)} FROM edits {where} ORDER BY number", given)
+    rows.row_factory = None
+    return {row[0]: _record(row) for row in rows}
+
+
+def read_ids(db: sqlite3.Connection, *states: EditState) -> list[str]:
+    """Ids of the edits in these states, oldest first."""
+    rows = db.execute(
+        f"SELECT id FROM edits WHERE state IN ({_EACH}) ORDER BY number", (_listed(states),)
+    )
+    return [row[0] for row in rows]
+
+
+def read_contents(db: sqlite3.Connection, ids: Iterable[str]) -> dict[str, tuple[Any, ...]]:
+    """By id, where those edits' contents are: the values of `CONTENT_COLUMNS`."""
+    columns = ", ".join(("id", *CONTENT_COLUMNS))
+    rows = db.execute(f"SELECT {columns} FROM edits WHERE id IN ({_EACH})", (_listed(ids),))
+    rows.row_factory = None
+    return {row[0]: row[1:] for row in rows}
+
+
+def resolve(db: sqlite3.Connection, wanted: str) -> str:
+    """The id that equals or begins with `wanted`; see `history.resolve`."""
+    if db.execute("SELECT 1 FROM edits WHERE id = ?", (wanted,)).fetchone():
+        return wanted
+    rows = db.execute("SELECT id FROM edits ORDER BY number")
+    return history.resolve([row[0] for row in rows], wanted)
+
+
+def _listed(values: Iterable[str]) -> str:
+    """Any number of texts as the one parameter that `_EACH` stands for."""
+    return json.dumps(list(values))
+
+
+def _record(row: Sequence[Any]) -> Edit:
+    values = list(row)
+    try:
+        for at in _TUPLES_AT:
+            values[at] = _tuple(json.loads(values[at])) if values[at] not in ("[]", None) else ()
+    except ValueError as error:
+        raise sqlite3.DatabaseError(f"edit '{values[0]}': {error}") from error
+    for at in _FLOATS_AT:
+        if values[at] is None:  # SQLite keeps NaN as NULL
+            values[at] = math.nan
+    return Edit(*values)
+
+
+def _tuple(items: list[Any]) -> tuple[Any, ...]:
+    return tuple(_tuple(item) if isinstance(item, list) else item for item in items)
+
+
+def _values(edit: Edit) -> list[Any]:
+    return [
+        json.dumps(getattr(edit, name)) if name in _TUPLES else getattr(edit, name)
+        for name in _FIELDS
+    ]
+
+
+def insert(
+    db: sqlite3.Connection, edit: Edit, content: tuple[int, str, int, str], thumbnail: bytes | None
+) -> None:
+    """Add a record; `content` has the values of `CONTENT_COLUMNS`."""
+    columns = [*_FIELDS, *CONTENT_COLUMNS, "thumbnail"]
+    marks = ", ".join("?" * len(columns))
+    db.execute(
+        f"INSERT INTO edits ({', '.join(columns)}) VALUES ({marks})",
+        [*_values(edit), *content, thumbnail],
+    )
+
+
+def update(db: sqlite3.Connection, edits: Iterable[Edit]) -> None:
+    """Replace records that exist."""
+    assignments = ", ".join(f"{name} = ?" for name in _FIELDS)
+    for edit in edits:
+        db.execute(f"UPDATE edits SET {assignments} WHERE id = ?", [*_values(edit), edit.id])

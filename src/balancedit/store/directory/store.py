@@ -1,0 +1,425 @@
+"""A directory of edits that survives kills, full disks and a second process.
+
+One rule carries it all: an edit exists if and only if its row is committed, and its key and tensors
+are on the disk before that. Everything a commit writes, it writes while it holds the database's
+write lock, which the operating system releases when a process dies. So whoever holds that lock
+knows that a file without a row is nobody's work in progress, and may delete it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from balancedit.errors import (
+    DamagedEditError,
+    EditNotFoundError,
+    StoreError,
+    StoreMismatchError,
+)
+from balancedit.files.durable import digest, write_durably
+from balancedit.store import history
+from balancedit.store.directory import database, files
+from balancedit.store.directory.failures import explained
+from balancedit.store.protocol import Binding, DamagedEdit, HeldEdit, HeldEdits, checked_key
+from balancedit.types import Edit
+
+if TYPE_CHECKING:
+    import torch
+
+_CHUNK = 64  # files held in memory at once while they are only checked
+#: A store no larger than this is checked whole when its edits are taken over; of a larger one only
+#: the keys and the files' sizes are, and each file's content when it is first wanted.
+CHECKED_EDITS, CHECKED_BYTES = 256, 256 * 2**20
+_DAMAGE_REMEDY = "restore it from a copy, or revert the edit and make it again"
+
+
+class DiskStore:
+    """Edits in a directory; see `EditStore` for what each method promises.
+
+    Made by `DiskStore.open`. One handle may be used by several threads, and several processes may
+    each have a handle on the same directory. Do not carry a handle across `os.fork`.
+    """
+
+    def __init__(
+        self, root: Path, opened: tuple[sqlite3.Connection, bool], *, writable: bool, bound: bool
+    ) -> None:
+        self.root = root
+        self._db, self._immutable = opened  # see `database.connect`
+        self._writable = writable
+        self._bound = bound  # opened for a model, so edits may be added
+        self._binding = database.read_binding(self._db, root)
+        self._form = _key_form(root, self._binding)
+        self._lock = threading.RLock()
+        self._seen = self._version()  # when the records were last looked at
+
+    @classmethod
+    def open(
+        cls, path: str | os.PathLike[str], binding: Binding | None = None, *, create: bool = False
+    ) -> DiskStore:
+        """Open the store in directory `path`.
+
+        Args:
+            path: the directory.
+            binding: what it must belong to. None, where no model is loaded: records can be looked
+                at and reverted, but no edit added.
+            create: make the store where there is none; needs a binding.
+
+        A directory that cannot be written is opened for reading. Raises `StoreMismatchError` when
+        the store belongs to something else, `StoreError` when it is missing, damaged, or of a newer
+        format. A failure leaves nothing behind that was not there.
+        """
+        root = Path(path).expanduser()
+        with explained(root, "open it"):
+            if root.exists() and not root.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, "Not a directory")
+            if not (root / database.NAME).exists():
+                if not create or binding is None:
+                    raise StoreError(
+                        f"no edit store in '{root}'; make an edit first (`balancedit edit`), or "
+                        "name another directory with --edits"
+                    )
+                _create(root, binding)
+            writable = _writable(root)
+            opened = database.connect(root, writable=writable)
+            try:
+                store = cls(root, opened, writable=writable, bound=binding is not None)
+                _check(root, store.binding, binding)
+                if writable:
+                    database.upgrade(opened[0])
+            except BaseException:
+                opened[0].close()
+                raise
+        if writable:
+            database.add_indexes(opened[0])
+        store._sweep()
+        return store
+
+    @property
+    def binding(self) -> Binding:
+        """What the held edits belong to, as the store's maker gave it."""
+        return self._binding
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the directory could not be written when it was opened."""
+        return not self._writable
+
+    def commit(
+        self,
+        edit: Edit,
+        key: torch.Tensor,
+        tensors: Mapping[str, torch.Tensor],
+        thumbnail: bytes | None = None,
+    ) -> Edit:
+        """See `EditStore.commit`; key (D,). It is on the disk when this returns."""
+        if not self._bound:
+            raise StoreError(
+                f"edit store '{self.root}': opened without a model, so no edit can be added; open "
+                "it with the binding of the model that made the edit"
+            )
+        path = files.tensor_path(self.root, edit.id)
+        packed = files.pack(tensors)
+        with self._writing(f"keep edit '{edit.id}'") as db:
+            width, index = db.execute(
+                "SELECT (SELECT width FROM store), (SELECT coalesce(max(key_index), -1) FROM edits)"
+            ).fetchone()
+            held = database.read_records(db, [edit.id, *edit.retires])
+            if edit.id in held:
+                raise StoreError(f"edit id '{edit.id}' is already in use; make another one")
+            key = checked_key(edit, key, width)
+            key_data = files.key_bytes(key, self._form)
+            if not files.unpack_key(key_data, self._form).equal(key):
+                raise StoreError(
+                    f"edit '{edit.id}': its key does not fit the store's {8 * int(self._form[-1])} "
+                    "bits a number; make it with `keys.kept_as`"
+                )
+            if width is None:
+                db.execute("UPDATE store SET width = ?", (key.numel(),))
+            kept, *retired = history.after_commit(held, edit)
+            path.parent.mkdir(exist_ok=True)  # git and some archives drop an empty directory
+            write_durably(path, packed)
+            files.write_key(self.root, index + 1, key_data)
+            content = (index + 1, digest(key_data), len(packed), digest(packed))
+            database.insert(db, kept, content, thumbnail)
+            database.update(db, retired)
+        return kept
+
+    def edits(self) -> dict[str, Edit]:
+        """Every record by id, oldest first; reads the database only, no file per edit."""
+        with self._reading("read its records") as db:
+            # Before the rows: a commit in between is then reported by `changed`, not missed.
+            self._seen = self._version()
+            return database.read_records(db)
+
+    def records(self, ids: Iterable[str]) -> dict[str, Edit]:
+        """See `EditStore.records`."""
+        with self._reading("read its records") as db:
+            return database.read_records(db, ids)
+
+    def active(self) -> list[str]:
+        """Ids of the edits in force, oldest first."""
+        with self._reading("read its records") as db:
+            self._seen = self._version()
+            return database.read_ids(db, "active")
+
+    def resolve(self, wanted: str) -> str:
+        """See `EditStore.resolve`."""
+        with self._reading("read its records") as db:
+            return database.resolve(db, wanted)
+
+    def held(self, ids: Iterable[str]) -> tuple[HeldEdits, list[DamagedEdit]]:
+        """See `EditStore.held`. Files' sizes are compared at once, and where there are few edits
+        (`CHECKED_EDITS`, `CHECKED_BYTES`) their checksums too."""
+        import torch
+
+        with self._reading("load its edits") as db:
+            found = self._found(db, ids)
+            (width,) = db.execute("SELECT width FROM store").fetchone()
+            keys = files.map_keys(self.root, width, self._form)
+        small = len(found) <= CHECKED_EDITS
+        small = small and sum(size for _, (_, _, size, _) in found) <= CHECKED_BYTES
+        good: list[tuple[Edit, int, Callable[[], dict[str, torch.Tensor]]]] = []
+        damaged: list[DamagedEdit] = []
+        for edit, (index, key_sum, size, tensors_sum) in found:
+            path = files.tensor_path(self.root, edit.id)
+            try:
+                files.check_key(keys, index, key_sum)
+                if small:
+                    files.read_tensors(path, size, tensors_sum)
+                else:
+                    files.check_size(path, size)
+            except files.Damage as damage:
+                damaged.append(DamagedEdit(edit.id, f"{damage}; {_DAMAGE_REMEDY}"))
+            else:
+                good.append((edit, index, partial(self._tensors, edit.id, size, tensors_sum)))
+        held = HeldEdits(
+            [edit for edit, _, _ in good],
+            torch.from_numpy(keys),
+            torch.tensor([index for _, index, _ in good], dtype=torch.long),
+            [read for _, _, read in good],
+        )
+        return held, self._not_reverted(damaged)
+
+    def _tensors(self, edit_id: str, size: int, sha256: str) -> dict[str, torch.Tensor]:
+        """An edit's tensors, checked; see `HeldEdits`."""
+        try:
+            path = files.tensor_path(self.root, edit_id)
+            return files.unpack(files.read_tensors(path, size, sha256))
+        except files.Damage as damage:
+            reason = f"{damage}; {_DAMAGE_REMEDY}"
+            if self._not_reverted([DamagedEdit(edit_id, reason)]):
+                raise DamagedEditError(edit_id, reason) from damage
+            raise EditNotFoundError(f"edit '{edit_id}' has been reverted meanwhile") from damage
+
+    def load(self, ids: Iterable[str]) -> tuple[list[HeldEdit], list[DamagedEdit]]:
+        """See `EditStore.load`; checksums of every key and tensor file are compared."""
+        good, damaged = self._contents(ids)
+        held = [
+            HeldEdit(e, files.unpack_key(key, self._form), files.unpack(data))
+            for e, key, data in good
+        ]
+        return held, damaged
+
+    def damaged(self, ids: Iterable[str]) -> list[DamagedEdit]:
+        """Which of these edits fail their checksums; reads their files but makes no tensors."""
+        wanted = list(ids)
+        chunks = (wanted[i : i + _CHUNK] for i in range(0, len(wanted), _CHUNK))
+        return [d for chunk in chunks for d in self._contents(chunk)[1]]
+
+    def _contents(
+        self, ids: Iterable[str]
+    ) -> tuple[list[tuple[Edit, bytes, bytes]], list[DamagedEdit]]:
+        """(record, key, tensors) of whole edits, and the damaged ones."""
+        good: list[tuple[Edit, bytes, bytes]] = []
+        damaged: list[DamagedEdit] = []
+        with self._reading("load its edits") as db:
+            (width,) = db.execute("SELECT width FROM store").fetchone()
+            for edit, (index, key_sum, size, tensors_sum) in self._found(db, ids):
+                try:
+                    key = files.read_key(self.root, index, width, self._form, key_sum)
+                    path = files.tensor_path(self.root, edit.id)
+                    good.append((edit, key, files.read_tensors(path, size, tensors_sum)))
+                except files.Damage as damage:
+                    damaged.append(DamagedEdit(edit.id, f"{damage}; {_DAMAGE_REMEDY}"))
+        return good, self._not_reverted(damaged)
+
+    def _found(
+        self, db: sqlite3.Connection, ids: Iterable[str]
+    ) -> list[tuple[Edit, tuple[int, str, int, str]]]:
+        """The records of `ids`, in that order, and where their contents are; not those of reverted
+        edits."""
+        wanted = list(ids)
+        records = database.read_records(db, wanted)
+        for at, name in enumerate(wanted):
+            if name not in records:
+                wanted[at] = database.resolve(db, name)
+                records |= database.read_records(db, [wanted[at]])
+        contents = database.read_contents(db, wanted)
+        return [(records[i], contents[i]) for i in wanted if records[i].state != "reverted"]
+
+    def _not_reverted(self, damaged: list[DamagedEdit]) -> list[DamagedEdit]:
+        """Without those that another process has reverted since: that deletes a file which was
+        still expected."""
+        if not damaged:
+            return []
+        now = self.records(d.id for d in damaged)
+        return [d for d in damaged if now[d.id].state != "reverted"]
+
+    def revert(self, edit_id: str) -> list[Edit]:
+        """See `EditStore.revert`; the record and the key stay, the tensor file goes."""
+        with self._writing(f"revert edit '{edit_id}'") as db:
+            edit_id = database.resolve(db, edit_id)
+            held = database.read_records(db, [edit_id]) | database.read_waiting(db, edit_id)
+            changed = history.after_revert(held, edit_id)
+            database.update(db, changed)
+        # After the commit: a kill before leaves the edit whole, a kill here a file for the sweep.
+        with suppress(OSError):
+            files.tensor_path(self.root, edit_id).unlink(missing_ok=True)
+        return changed
+
+    def changed(self) -> bool:
+        """Whether another handle has committed since this one last looked."""
+        with self._lock, explained(self.root, "look for changes"):
+            return self._version() != self._seen
+
+    def thumbnail(self, edit_id: str) -> bytes | None:
+        """The encoded picture given with the edit, if any."""
+        with self._reading("read a picture") as db:
+            edit_id = database.resolve(db, edit_id)
+            row = db.execute("SELECT thumbnail FROM edits WHERE id = ?", (edit_id,)).fetchone()
+            return row[0]
+
+    def close(self) -> None:
+        """Close the database; the last handle to close leaves a single file to copy."""
+        with self._lock, explained(self.root, "close it"):
+            self._db.close()
+
+    def __enter__(self) -> DiskStore:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _version(self) -> tuple[int, ...]:
+        """A value that differs once another handle has committed."""
+        if self._immutable:
+            # Such a connection never looks at the file again; whoever replaced it changed these.
+            found = os.stat(self.root / database.NAME)
+            return (found.st_ino, found.st_size, found.st_mtime_ns)
+        return tuple(self._db.execute("PRAGMA data_version").fetchone())
+
+    @contextmanager
+    def _reading(self, doing: str) -> Iterator[sqlite3.Connection]:
+        """One consistent view of the database."""
+        with self._lock, explained(self.root, doing):
+            if self._immutable and self._version() != self._seen:
+                self._db.close()
+                self._db, self._immutable = database.connect(self.root, writable=False)
+                _check(self.root, database.read_binding(self._db, self.root), self._binding)
+            self._db.execute("BEGIN")
+            try:
+                yield self._db
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+
+    @contextmanager
+    def _writing(self, doing: str) -> Iterator[sqlite3.Connection]:
+        """Hold the write lock; commit at the end, or undo everything."""
+        if self.read_only:
+            raise StoreError(
+                f"edit store '{self.root}': cannot {doing}: the directory is read-only; change its "
+                "permissions, or copy it to a writable place and use --edits with that"
+            )
+        with self._lock, explained(self.root, doing):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    with suppress(sqlite3.Error):
+                        self._db.execute("ROLLBACK")
+                self._sweep()
+                raise
+
+    def _sweep(self) -> None:
+        """Delete what killed or failed writers left behind, if nobody is writing just now."""
+        if self.read_only:
+            return
+        with self._lock, suppress(sqlite3.Error, OSError):
+            database.remove_abandoned(self.root)
+            # Without the lock first: nearly always there is nothing to do.
+            if not files.leftovers(self.root, self._with_tensors()):
+                return
+            self._db.execute("PRAGMA busy_timeout = 0")
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                try:
+                    for path in files.leftovers(self.root, self._with_tensors()):
+                        path.unlink(missing_ok=True)
+                finally:
+                    self._db.execute("ROLLBACK")
+            finally:
+                self._db.execute(f"PRAGMA busy_timeout = {int(database.BUSY_SECONDS * 1000)}")
+
+    def _with_tensors(self) -> list[str]:
+        return database.read_ids(self._db, "active", "retired")
+
+
+def _key_form(root: Path, binding: Binding) -> str:
+    """How a store's keys are written, from what it belongs to."""
+    key_type = binding.details.get("key_type", "float32")
+    if key_type not in files.KEY_FORMS:
+        raise StoreError(
+            f"edit store '{root}': its keys are of type '{key_type}', which this version of "
+            "balancedit cannot read; upgrade balancedit, or use another --edits directory"
+        )
+    return files.KEY_FORMS[key_type]
+
+
+def _writable(root: Path) -> bool:
+    """Whether this process may write in `root`; asks, since SQLite would only say at a commit."""
+    parts = [root, root / database.NAME, root / files.EDITS, root / files.KEYS]
+    return all(os.access(p, os.W_OK) for p in parts if p.exists())
+
+
+def _create(root: Path, binding: Binding) -> None:
+    """Make directory and database; take back whatever was made if that fails."""
+    missing = [p for p in (root / files.EDITS, root, *root.parents) if not p.exists()]
+    try:
+        (root / files.EDITS).mkdir(parents=True, exist_ok=True)
+        database.create_database(root, binding)
+    except BaseException:
+        # rmdir refuses a directory in which anybody else has meanwhile put something.
+        with suppress(OSError):
+            for path in missing:
+                path.rmdir()
+        raise
+
+
+def _check(root: Path, kept: Binding, wanted: Binding | None) -> None:
+    """`StoreMismatchError` unless what the store belongs to is what it is opened for."""
+    different = kept.differences(wanted) if wanted is not None else []
+    if different:
+        said = "; ".join(f"its {name} is {had}, not {has}" for name, had, has in different)
+        raise StoreMismatchError(
+            f"edit store '{root}' was made for something else: {said}; use another --edits "
+            f"directory, or load {kept.model} with the settings it was made with"
+        )
