@@ -91,7 +91,7 @@ FAULTS = (
         "decision at decode steps",
         "a row's decision is made once, at its prompt",
         (
-            ("held = self._session.route if self._session else None", "held = None"),
+            ("held = self.session.route if self.session else None", "held = None"),
             ("        if not past:\n            return None\n", "        return None\n"),
         ),
         ("test_contract.py::test_cached_decoding_equals_uncached[llava-mean-1]",),
@@ -148,6 +148,23 @@ FAULTS = (
             ),
         ),
         ("test_answer_aware_contract.py::test_the_old_answer_alone_keeps_a_row_out[llava]",),
+    ),
+    Fault(
+        "end of the old answer not looked at",
+        "the old answer is given when the untouched model says it and no more",
+        (
+            (
+                "if logits.argmax(-1).tolist() == list(pair[1]):",
+                "if logits.argmax(-1).tolist()[:-1] == list(pair[1])[:-1]:",
+            ),
+        ),
+        ("test_answer_aware.py::test_it_fires_only_where_the_old_answer_is_given[llava]",),
+    ),
+    Fault(
+        "guesses in the key",
+        "tokens that `generate` guesses at are no part of the prompt",
+        (("kept[:, -self.call.extra :] = False", "pass"),),
+        ("test_decide_first.py::test_guessed_tokens_are_no_part_of_the_prompt[llava]",),
     ),
     Fault(
         "old answer of the edited model",

@@ -54,6 +54,12 @@ def batch_shape(given: dict[str, Any]) -> tuple[int, int] | None:
     return None
 
 
+def device_of(given: dict[str, Any]) -> torch.device | None:
+    """Where a call's tokens are; None where it has none."""
+    ids = given.get("inputs_embeds", given.get("input_ids"))
+    return ids.device if isinstance(ids, torch.Tensor) else None
+
+
 def cached_length(cache: Any) -> int:
     """Tokens a cache holds already; 0 without one."""
     length = getattr(cache, "get_seq_length", None)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -41,6 +41,10 @@ class PromptCall:
     prompt: torch.Tensor
     real: torch.Tensor
     out: Any = None
+
+    def gave(self, out: Any) -> PromptCall:
+        """The call with what the model gave."""
+        return replace(self, out=out)
 
     @property
     def ends(self) -> torch.Tensor | None:

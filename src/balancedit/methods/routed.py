@@ -213,7 +213,7 @@ class RoutedMethod:
 
     def _decide_by(self, decide: Decide | None) -> None:
         """How prompts are routed from now on; None while no edit is held."""
-        self._router.decide, self._router.claims = decide, self.holds_claims
+        self._router.decide_by(decide, claims=self.holds_claims)
 
     def _finetune(
         self,
