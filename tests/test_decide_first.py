@@ -23,6 +23,7 @@ from transformers import (
 from balancedit import Editor
 from balancedit.errors import InputError, RoutingError
 from balancedit.layer.prompts import with_answers
+from closeness import assert_near
 from contract import REWORDED, A, inputs_of
 from tiny.taught import OTHER, QUESTION, SAYS, WHO
 
@@ -168,12 +169,24 @@ def test_a_penalty_moves_no_decision(make_sure_editor: Any, where: str) -> None:
 def test_guessed_tokens_are_no_part_of_the_prompt(editor: Editor) -> None:
     if decoder_of(editor) is not editor.model:
         pytest.skip("this model takes no guesses")
-    (edit,) = editor.list()
-    with editor, editor._method.tracing() as trace:
-        text = generated(editor, prompt_lookup_num_tokens=4)
-    assert text == "ab"
-    assert [d.fired for d in trace.rows] == [edit.id]
-    assert trace.rows[0].distance == pytest.approx(0, abs=1e-4)
+    first = inputs_of(editor, [A], [QUESTION])
+    again = inputs_of(editor, [None], [QUESTION])["input_ids"]
+    ids = torch.cat([first["input_ids"], again], 1)  # a turn that was had before: its end is known
+    inputs = first | {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    lengths: list[int] = []
+    handle = editor.model.get_submodule(editor.layer).register_forward_pre_hook(
+        lambda _, args: lengths.append(args[0].shape[1])
+    )
+    texts, keys = [], []
+    for how in ({}, {"prompt_lookup_num_tokens": 4}):
+        lengths.clear()
+        with editor, editor._method.tracing() as trace:
+            texts.append(editor.model.generate(**inputs, **GREEDY, **how).tolist())
+        keys.append(trace.stacked_keys())
+        assert (lengths[0] > ids.shape[1]) == bool(how), "the first pass brings guesses"
+    handle.remove()
+    assert texts[0] == texts[1]
+    assert_near(keys[1], keys[0])
 
 
 def test_embeddings_are_decided_as_their_tokens_are(editor: Editor) -> None:

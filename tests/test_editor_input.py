@@ -25,7 +25,7 @@ from balancedit.errors import (
     UnsupportedModelError,
 )
 from balancedit.models import loading
-from balancedit.store import disk
+from balancedit.store.directory import store as disk
 
 PICTURE = tiny.picture(1)
 
