@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import tiny
-from balancedit import Editor, Pictures
+from balancedit import Edit, Editor, Pictures
 from balancedit.learning.loop import with_answer
 from closeness import READ, as_good, assert_alike, assert_near, assert_same_text
 
@@ -56,6 +56,14 @@ def two_edits(editor: Editor, mixed: Mixed = MIXED) -> tuple[str, str]:
     second = editor.edit(images[1], questions[1], "xyz", rephrasings=REWORDED)
     assert (first.answer_after, second.answer_after) == ("ab", "xyz")
     return first.id, second.id
+
+
+def widened(editor: Editor, edit: Edit) -> Edit:
+    """The edit, with a radius that holds every prompt."""
+    codebook, key = editor._method._codebook, editor._store.load([edit.id])[0][0].key
+    codebook.remove(edit.id)
+    codebook.add(edit.id, key, 1e6)
+    return edit
 
 
 @contextmanager

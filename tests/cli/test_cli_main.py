@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -35,12 +35,13 @@ def test_help_imports_nothing_heavy(args: list[str]) -> None:
 
 def test_help_is_fast() -> None:
     def once() -> float:
-        started = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert python("-m", "balancedit", "--help").returncode == 0
-        return time.perf_counter() - started
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    # 0.2 s on an idle machine; a busy one may be slow, but not five times in a row.
-    assert min(once() for _ in range(5)) < 0.6
+    # 0.2 s of a processor, however busy the machine is; without torch, which alone takes seconds.
+    assert min(once() for _ in range(3)) < 0.6
 
 
 def test_help_names_every_command(run) -> None:

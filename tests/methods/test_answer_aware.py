@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import tiny
-from balancedit import Edit, Editor
+from balancedit import Editor
 from balancedit.codebook.codebook import Match
 from balancedit.errors import InputError
 from balancedit.layer.decisions import AnswerIds, Claim, Decision, Said
@@ -34,6 +34,7 @@ from contract import (
     given_back,
     inputs_of,
     two_edits,
+    widened,
 )
 from tiny.taught import SAYS, STRANGE, WHO
 
@@ -106,14 +107,6 @@ def make(make_sure_editor: Any) -> Any:
 def sure(make_sure_editor: Any) -> Any:
     """Editors of tiny models that are sure of their answers (`tiny.taught`)."""
     return make_sure_editor
-
-
-def widened(editor: Editor, edit: Edit) -> Edit:
-    """The edit, with a radius that holds every prompt."""
-    codebook, key = editor._method._codebook, editor._store.load([edit.id])[0][0].key
-    codebook.remove(edit.id)
-    codebook.add(edit.id, key, 1e6)
-    return edit
 
 
 def said(editor: Editor, image: Any, question: str) -> str:

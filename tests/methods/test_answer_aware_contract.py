@@ -26,6 +26,7 @@ from contract import (
     given_back,
     inputs_of,
     logits_of,
+    widened,
 )
 from tiny import taught
 
@@ -50,9 +51,11 @@ def make(family: str) -> Any:
 
 
 def two_edits(editor: Editor) -> tuple[str, str]:
-    """An edit of each thing, whose radius reaches almost to the other."""
+    """An edit of each thing, whose radius then reaches everywhere."""
     first = editor.edit(A, QUESTION, "ab", rephrasings=REWORDED, negative=THING)
     second = editor.edit(THING, QUESTION, "xyz", rephrasings=REWORDED, negative=A)
+    for edit in (first, second):
+        widened(editor, edit)
     assert (first.answer_after, second.answer_after) == ("ab", "xyz")
     return first.id, second.id
 
