@@ -37,19 +37,17 @@ def prompts_alone(
 
     given: the call's arguments by name, ``input_ids`` (B, T) or ``inputs_embeds`` (B, T, D) among
     them. prompt: (B, T) bool, which tokens are the prompts'. inputs: names of what a processor
-    makes; nothing else is kept. Every (B, T) tensor becomes (B, P).
+    makes; nothing else is kept. Every (B, T, …) tensor becomes (B, P, …).
     """
     order = prompt.long().argsort(dim=1, stable=True)[:, -int(prompt.sum(1).max()) :]
     made: dict[str, Any] = {}
     for name in {*PROMPT_INPUTS, *inputs} & given.keys():
         value = given[name]
-        if isinstance(value, torch.Tensor) and value.shape == prompt.shape:
-            made[name] = value.gather(1, order)
-        elif name == "position_ids":  # (B, T), or (N, B, T) where a position has several parts
+        if name == "position_ids":  # (B, T), or (N, B, T) where a position has several parts
             whole = value.expand(*value.shape[:-2], *prompt.shape)
             made[name] = whole.gather(-1, order.expand(*value.shape[:-2], *order.shape))
-        elif name == "inputs_embeds":
-            made[name] = value.gather(1, order[..., None].expand(-1, -1, value.shape[-1]))
+        elif isinstance(value, torch.Tensor) and value.shape[:2] == prompt.shape:
+            made[name] = value[torch.arange(len(order), device=order.device)[:, None], order]
         else:
             made[name] = value
     return made | {"attention_mask": prompt.long().gather(1, order)}
