@@ -230,6 +230,7 @@ def assert_the_target_never_routes(editor: Editor, how: str, mixed: Mixed = MIXE
         seen.append((trace.rows, trace.stacked_keys()))
     with torch.no_grad(), editor, editor._method.tracing() as trace:
         editor.model(**prompt)
+    assert len({r.fired for r in trace.rows}) == 3, "either edit fires, and a row takes neither"
     expected = trace.stacked_keys()
     for rows, keys in seen:
         assert [r.fired for r in rows] == [r.fired for r in trace.rows]

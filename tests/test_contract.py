@@ -197,6 +197,7 @@ def test_a_decode_loop_of_ones_own_equals_generate(make_editor: Any) -> None:
     two_edits(editor)
     inputs = inputs_of(editor, [A], [QUESTION])
     expected = editor.ask(A, QUESTION, max_new_tokens=6).text
+    assert expected == "ab", "the edit's own answer"
     with torch.no_grad(), editor:
         out = editor.model(**inputs, use_cache=True)
         cache = getattr(out, "past_key_values", None) or out.language_model_outputs.past_key_values
@@ -246,9 +247,10 @@ def test_gradient_checkpointing_takes_the_same_route(make_editor: Any, family: s
             editor.model.gradient_checkpointing_enable()
         editor.model.train()
         editor.model.zero_grad()
-        with editor:
+        with editor, editor._method.tracing() as trace:
             loss = editor.model(**inputs, use_cache=False).logits.float().pow(2).mean()
             loss.backward()
+        assert len({d.fired for d in trace.rows}) == 3, "either edit fires, and a row takes neither"
         grads.append(embedding.grad.clone())
     assert_near(grads[1], grads[0])
 

@@ -77,6 +77,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def on_tiny(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The arguments that choose the tiny model, with settings strong enough for it to learn."""
+    monkeypatch.delenv("COLUMNS", raising=False)  # tables as wide as in a pipe, whoever runs this
     strong = dataclasses.replace(PRESETS["recommended"], lr=0.5, steps=60, alpha=0.9)
     monkeypatch.setitem(PRESETS, "recommended", strong)
     return ["--model", str(tiny_model), "--layer", tiny.LLAVA_LAYER]

@@ -106,6 +106,9 @@ def test_left_padding_equals_right_padding(editing: Any) -> None:
         last = (mask * torch.arange(mask.shape[1])).argmax(1)
         ends.append(logits[torch.arange(len(mask)), last])
         routes.append([d.fired for d in trace.rows])
+        with torch.no_grad():
+            untouched = editor.model(**inputs, **extra).logits[torch.arange(len(mask)), last]
+        assert not torch.equal(ends[-1][0], untouched[0]), "an edit reaches its own prompt"
     assert routes[0] == routes[1]
     assert_near(ends[1], ends[0])
 
@@ -126,8 +129,10 @@ def test_the_target_never_routes(editing: Any) -> None:
             lengths = prompt["attention_mask"].sum(1).tolist()
             logits = editor.forward(inputs, prompt_lengths=lengths).logits
         seen.append(([d.fired for d in trace.rows], logits[:, n - 1]))
+    base = logits_of(editor, *MIXED)[:, n - 1]
     with editor:
         expected = logits_of(editor, *MIXED)[:, n - 1]
+    assert not torch.equal(expected[0], base[0]), "an edit reaches its own prompt"
     assert seen[0][0] == seen[1][0]
     for _, first in seen:
         assert_near(first, expected)
