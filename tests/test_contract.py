@@ -120,7 +120,7 @@ def test_outside_every_radius_the_logits_are_the_base_models(make_editor: Any, k
     editor = make_editor(key=key)
     base = logits_of(editor, *MIXED)
     two_edits(editor)
-    with editor, editor._method.tracing() as trace:
+    with editor, editor._method.routing.tracing() as trace:
         edited = logits_of(editor, *MIXED)
     untouched = [i for i, d in enumerate(trace.rows) if d.fired is None]
     fired = [i for i, d in enumerate(trace.rows) if d.fired is not None]
