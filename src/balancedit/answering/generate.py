@@ -21,7 +21,7 @@ from balancedit.inputs.pictures import Picture, each
 from balancedit.layer.decisions import Decision, Said
 from balancedit.layer.prompts import ANSWER_TOKENS, decoding_plainly, evaluating
 from balancedit.models.loading import LoadedModel
-from balancedit.prefill.prefix import Noted
+from balancedit.prefill.passes import Noted
 
 _ASKED = 32  # prompts asked together of the untouched model
 

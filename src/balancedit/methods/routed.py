@@ -20,7 +20,7 @@ from balancedit.layer.edited import EditedLayer, Transformation
 from balancedit.layer.paths import ancestors, resolve_layer
 from balancedit.layer.prompts import with_answers
 from balancedit.layer.router import Router
-from balancedit.learning.answer_path import Recorded
+from balancedit.learning.answer_rows import Recorded
 from balancedit.learning.loop import (
     Schedule,
     Start,

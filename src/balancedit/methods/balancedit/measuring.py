@@ -20,7 +20,7 @@ from balancedit.codebook.pooling import kept_as
 from balancedit.inputs.pairing import Row
 from balancedit.inputs.pictures import picture_hash
 from balancedit.layer.decisions import AnswerIds, Said
-from balancedit.learning.answer_path import Residual
+from balancedit.learning.answer_rows import Residual
 from balancedit.methods.balancedit.config import BalancEditConfig
 from balancedit.methods.protocol import EditRequest
 from balancedit.methods.routed import Prompt, RoutedLayer
