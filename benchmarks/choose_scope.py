@@ -40,7 +40,7 @@ from balancedit.codebook.pooling import POOLS
 from balancedit.data import pocket
 from balancedit.data.sample import EditSample
 from balancedit.inputs.images import solid
-from balancedit.methods.routed import RoutedMethod
+from balancedit.methods.routed import RoutedLayer
 from balancedit.models.loading import LoadedModel, load_model
 from balancedit.scope.firing import old_answer
 from balancedit.scope.radius import influence_radius
@@ -87,7 +87,7 @@ class Setting(NamedTuple):
 
 def measured(loaded: LoadedModel, samples: Sequence[EditSample]) -> list[Measured]:
     """Every edit's queries, read once for their keys and once for their answers."""
-    watched, found, untouched = RoutedMethod(loaded, every_key), [], Editor.on(loaded)
+    watched, found, untouched = RoutedLayer(loaded, every_key), [], Editor.on(loaded)
     for sample in track(samples, "reading", console=Console(stderr=True)):
         image, question = sample.image.open(), sample.question
         positive = rephrase(question, 1, loaded.rephraser)[0][0]

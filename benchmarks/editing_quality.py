@@ -94,9 +94,9 @@ def texts(loaded: LoadedModel, method: Method, asked: list[Probe], batch: int) -
 @contextmanager
 def read_once(loaded: LoadedModel, method: Method) -> Iterator[None]:
     """Inside the context prompts are read once, whichever method asks them."""
-    method.attach()
+    method.routing.attach()
     with remembering(loaded, method):
-        method.detach()
+        method.routing.detach()
         yield
 
 
@@ -109,13 +109,13 @@ def edited_texts(
         return None
     fact, edit = found
     record = record_of(method.name, fact, edit, "", 0.0)
-    method.attach()
+    method.routing.attach()
     method.add(record, edit.key, edit.tensors)
     try:
         return texts(loaded, method, asked, batch)
     finally:
         method.remove(record.id)
-        method.detach()
+        method.routing.detach()
 
 
 def run(
@@ -138,10 +138,10 @@ def run(
     edits: list[Learned] = []
     with loaded.pictures.reused():
         for contender, method in zip(contenders, methods, strict=True):
-            method.attach()
+            method.routing.attach()
             started = time.perf_counter()
             edits.append(learned(loaded, method, samples))
-            method.detach()
+            method.routing.detach()
             own = [e for _, e in edits[-1]]
             results.append(
                 {

@@ -97,24 +97,24 @@ def prompts(requests: Sequence[EditRequest]) -> list[tuple[Any, str]]:
 def prefill(method: BalancEdit, requests: Sequence[EditRequest]) -> None:
     """Read them in batches, each picture once."""
     rows = prompts(requests)
-    with method._loaded.pictures.reused():
+    with method.routing.loaded.pictures.reused():
         for at in range(0, len(rows), BATCH):
             images, questions = zip(*rows[at : at + BATCH], strict=True)
-            method.prefill_keys(images, questions)
+            method.routing.prefill_keys(images, questions)
 
 
 def reference(method: BalancEdit, request: EditRequest) -> None:
     """The plain loop: prompts one by one, then `steps` full forward and backward passes."""
-    loaded, config = method._loaded, method.config
+    loaded, config = method.routing.loaded, method.config
     for image, question in prompts([request]):
-        method.prefill_keys([image], [question])
+        method.routing.prefill_keys([image], [question])
     inputs = loaded.to_device(loaded.prompter.inputs([request.image], [request.question]))
-    start = Start({"weight": method._layer.base_weight}, config.lr or loaded.edit_lr)
+    start = Start({"weight": method.routing.layer.base_weight}, config.lr or loaded.edit_lr)
     answer = loaded.prompter.answer_ids(request.target, loaded.eos)
-    with method.bypass():
+    with method.routing.bypass():
         finetune(
             loaded.model,
-            method._layer,
+            method.routing.layer,
             inputs,
             answer,
             start,
@@ -124,7 +124,7 @@ def reference(method: BalancEdit, request: EditRequest) -> None:
 
 def learn(method: BalancEdit, request: EditRequest) -> None:
     """Learn one fact as `Editor.edit` does."""
-    with method._loaded.pictures.reused():
+    with method.routing.loaded.pictures.reused():
         method.learn(request)
 
 
@@ -154,17 +154,17 @@ def run(
         for name, how in settings.items()
     }
     first = next(iter(methods.values()))
-    first.attach()
+    first.routing.attach()
     requests = [prepared(loaded, first, i, f).request for i, f in enumerate(given)]
-    first.detach()
+    first.routing.detach()
 
     def attached(method: BalancEdit, do: Callable[[], Any]) -> Callable[[], float]:
         def timed() -> float:
-            method.attach()
+            method.routing.attach()
             try:
                 return seconds(loaded, do)
             finally:
-                method.detach()
+                method.routing.detach()
 
         return timed
 

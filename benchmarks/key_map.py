@@ -30,7 +30,7 @@ from balancedit.bench.protocols import probes
 from balancedit.codebook.codebook import euclidean
 from balancedit.codebook.pooling import last_key, mean_key
 from balancedit.data.sample import EditSample
-from balancedit.methods.routed import RoutedMethod
+from balancedit.methods.routed import RoutedLayer
 from balancedit.models.loading import LoadedModel
 
 KEYS = ("mean", "last")
@@ -56,7 +56,7 @@ def measure(
 ) -> tuple[dict[str, torch.Tensor], np.ndarray, np.ndarray]:
     """Keys of every prompt shown, (P, D) by kind of key; each prompt's sample, (P,), and what it
     measures, (P,)."""
-    watched = RoutedMethod(loaded, both_keys)
+    watched = RoutedLayer(loaded, both_keys)
     rows, owners, measures = [], [], []
     watched.attach()
     try:

@@ -69,8 +69,10 @@ def material(editor: Editor, samples: Sequence[Any]) -> Material:
             some = samples[start : start + _BATCH]
             images = [s.image.open() for s in some]
             method: Any = editor._method
-            keys.append(method.prefill_keys(images, [s.question for s in some]).cpu())
-            reworded.append(method.prefill_keys(images, [s.rephrases[0] for s in some]).cpu())
+            keys.append(method.routing.prefill_keys(images, [s.question for s in some]).cpu())
+            reworded.append(
+                method.routing.prefill_keys(images, [s.rephrases[0] for s in some]).cpu()
+            )
     every, other = torch.cat(keys), torch.cat(reworded)
     distance = DISTANCES[method.config.distance]
     apart = [distance(a[None], b[None]).item() for a, b in zip(every, other, strict=True)]
@@ -294,7 +296,7 @@ def run(
 
     rows = []
     for n in sizes:
-        book: Any = editors[n]._method._codebook  # type: ignore[attr-defined]
+        book: Any = editors[n]._method.entries.codebook  # type: ignore[attr-defined]
         look_up = partial(book.nearest, real.elsewhere[:1])
         row: dict[str, Any] = {
             "held": n,

@@ -60,7 +60,7 @@ def two_edits(editor: Editor, mixed: Mixed = MIXED) -> tuple[str, str]:
 
 def widened(editor: Editor, edit: Edit) -> Edit:
     """The edit, with a radius that holds every prompt."""
-    codebook, key = editor._method._codebook, editor._store.load([edit.id])[0][0].key
+    codebook, key = editor._method.entries.codebook, editor._store.load([edit.id])[0][0].key
     codebook.remove(edit.id)
     codebook.add(edit.id, key, 1e6)
     return edit
@@ -140,7 +140,7 @@ def assert_a_cache_changes_nothing(
     """The same tokens, or such as are as good, by the same routes, which are given back."""
     runs, routes = [], []
     for use_cache in (True, False):
-        with editor, editor._method.tracing() as trace:
+        with editor, editor._method.routing.tracing() as trace:
             runs.append(_generated(editor, mixed, beams, use_cache=use_cache))
         routes.append([d.fired for d in trace.rows])
     assert routes[0] == routes[1]
@@ -199,7 +199,7 @@ def assert_padding_may_stand_on_either_side(
     routes, ends, keys = [], [], []
     for inputs in (left, right):
         mask = inputs["attention_mask"]
-        with torch.no_grad(), editor, editor._method.tracing() as trace:
+        with torch.no_grad(), editor, editor._method.routing.tracing() as trace:
             logits = editor.model(**inputs).logits
         last = (mask * torch.arange(mask.shape[1])).argmax(1)
         ends.append(logits[torch.arange(len(mask)), last])
@@ -220,7 +220,7 @@ def assert_the_target_never_routes(editor: Editor, how: str, mixed: Mixed = MIXE
     for target in ("ab", "zzzzzz", "?? who painted"):
         ids = editor._loaded.prompter.answer_ids(target, 2)
         inputs = with_answer(editor.model, prompt, ids)
-        with torch.no_grad(), editor, editor._method.tracing() as trace:
+        with torch.no_grad(), editor, editor._method.routing.tracing() as trace:
             if how == "labels":
                 labels = inputs["input_ids"].clone()
                 labels[:, : prompt["input_ids"].shape[1]] = -100
@@ -228,7 +228,7 @@ def assert_the_target_never_routes(editor: Editor, how: str, mixed: Mixed = MIXE
             else:
                 editor.forward(inputs, prompt_lengths=lengths)
         seen.append((trace.rows, trace.stacked_keys()))
-    with torch.no_grad(), editor, editor._method.tracing() as trace:
+    with torch.no_grad(), editor, editor._method.routing.tracing() as trace:
         editor.model(**prompt)
     assert len({r.fired for r in trace.rows}) == 3, "either edit fires, and a row takes neither"
     expected = trace.stacked_keys()

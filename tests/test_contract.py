@@ -120,7 +120,7 @@ def test_outside_every_radius_the_logits_are_the_base_models(make_editor: Any, k
     editor = make_editor(key=key)
     base = logits_of(editor, *MIXED)
     two_edits(editor)
-    with editor, editor._method.tracing() as trace:
+    with editor, editor._method.routing.tracing() as trace:
         edited = logits_of(editor, *MIXED)
     untouched = [i for i, d in enumerate(trace.rows) if d.fired is None]
     fired = [i for i, d in enumerate(trace.rows) if d.fired is not None]
@@ -247,7 +247,7 @@ def test_gradient_checkpointing_takes_the_same_route(make_editor: Any, family: s
             editor.model.gradient_checkpointing_enable()
         editor.model.train()
         editor.model.zero_grad()
-        with editor, editor._method.tracing() as trace:
+        with editor, editor._method.routing.tracing() as trace:
             loss = editor.model(**inputs, use_cache=False).logits.float().pow(2).mean()
             loss.backward()
         assert len({d.fired for d in trace.rows}) == 3, "either edit fires, and a row takes neither"

@@ -161,7 +161,7 @@ def test_a_penalty_moves_no_decision(make_sure_editor: Any, where: str) -> None:
     assert editor.ask(A, QUESTION).fired == edit.id
     how = {"repetition_penalty": 50.0} if where == "call" else {}
     inputs = inputs_of(editor, [A], [QUESTION])
-    with editor, editor._method.tracing() as trace:
+    with editor, editor._method.routing.tracing() as trace:
         editor.model.generate(**inputs, **GREEDY, **how)
     assert [d.fired for d in trace.rows] == [edit.id]
 
@@ -180,7 +180,7 @@ def test_guessed_tokens_are_no_part_of_the_prompt(editor: Editor) -> None:
     texts, keys = [], []
     for how in ({}, {"prompt_lookup_num_tokens": 4}):
         lengths.clear()
-        with editor, editor._method.tracing() as trace:
+        with editor, editor._method.routing.tracing() as trace:
             texts.append(editor.model.generate(**inputs, **GREEDY, **how).tolist())
         keys.append(trace.stacked_keys())
         assert (lengths[0] > ids.shape[1]) == bool(how), "the first pass brings guesses"
@@ -204,7 +204,7 @@ def test_embeddings_are_decided_as_their_tokens_are(editor: Editor) -> None:
             "inputs_embeds": seen["inputs_embeds"],
             "attention_mask": inputs["attention_mask"],
         }
-        with torch.no_grad(), editor, editor._method.tracing() as trace:
+        with torch.no_grad(), editor, editor._method.routing.tracing() as trace:
             logits = decoder_of(editor)(**embedded).logits
         assert [d.fired for d in trace.rows] == [fired]
         same = torch.allclose(logits[:, -1], expected[:, -1], atol=1e-3)
@@ -218,7 +218,7 @@ def test_teacher_forced_rows_wait_for_their_own_prompts_answers(editor: Editor) 
     answers = [editor._loaded.prompter.answer_ids(a, 2) for a in ("zz", "no", "ab")]
     full = with_answers(editor.model, prompts, answers)
     lengths = prompts["attention_mask"].sum(1).tolist()
-    with torch.no_grad(), editor._method.tracing() as trace:
+    with torch.no_grad(), editor._method.routing.tracing() as trace:
         editor.forward(full, prompt_lengths=lengths)
     assert [d.fired for d in trace.rows] == [edit.id, None, None]
     assert not any(d.claims for d in trace.rows)
@@ -252,7 +252,7 @@ def test_dropout_reaches_no_key_and_no_answer(editor: Editor) -> None:
     asked = [editor.ask(A, QUESTION) for _ in range(4)]
     assert [(a.text, a.fired) for a in asked] == [("ab", edit.id)] * 4
     inputs = inputs_of(editor, [A] * 6, [QUESTION] * 6)
-    with torch.no_grad(), editor, editor._method.tracing() as trace:
+    with torch.no_grad(), editor, editor._method.routing.tracing() as trace:
         editor.model(**inputs)
         editor.model.generate(**inputs, **GREEDY)
     assert [d.fired for d in trace.rows] == [edit.id] * 12

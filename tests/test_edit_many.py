@@ -181,8 +181,8 @@ def test_facts_that_follow_one_another_are_read_as_often_as_others(
 def test_a_negative_that_facts_share_is_read_once(make_editor: Any) -> None:
     editor = make_editor(key="last", alpha=1.0)
     read: list[int] = []
-    real = editor._method._read
-    editor._method._read = lambda prompts: read.append(len(prompts)) or real(prompts)
+    real = editor._method.routing.read
+    editor._method.routing.read = lambda prompts: read.append(len(prompts)) or real(prompts)
     edits = editor.edit_many([FACTS[0], FACTS[1], FACTS[3]])
     assert read == [3 + 3 + 2], "two questions over the black picture"
     apart = make_editor(key="last", alpha=1.0)
@@ -233,9 +233,9 @@ def test_full_weights_and_factors_stand_side_by_side(make_editor: Any, tmp_path:
     second.edit_many([FACTS[1], FACTS[2]])
     answers = second.ask([A, B], QUESTION)
     assert [a.text for a in answers] == ["cd", "xyz"]
-    kinds = [set(second._method._layer.tensors(e.id)) for e in second.list()]
+    kinds = [set(second._method.routing.layer.tensors(e.id)) for e in second.list()]
     assert kinds == [{"a", "q"}, {"a", "q"}]
     second.revert(second.list()[-1].id)
     assert [a.text for a in second.ask([A, B], QUESTION)] == ["ab", "xyz"]
-    kinds = [set(second._method._layer.tensors(e.id)) for e in second.list()]
+    kinds = [set(second._method.routing.layer.tensors(e.id)) for e in second.list()]
     assert sorted(map(sorted, kinds)) == [["a", "q"], ["weight"]]

@@ -50,7 +50,7 @@ def test_the_answer_never_routes(make_editor: Any, key: str) -> None:
     editor.edit(tiny.picture(1), "what is it?", "cat")
     keys = []
     for answer in ANSWERS:
-        with editor.attached(), editor._method.tracing() as trace:
+        with editor.attached(), editor._method.routing.tracing() as trace:
             editor.force([tiny.picture(1)], ["what is it?"], [answer])
         keys.append(trace.stacked_keys())
     for found in keys[1:]:

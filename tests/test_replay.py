@@ -48,7 +48,7 @@ def test_an_edit_is_that_of_the_plain_loop(
     for plain in (False, True):
         editor = _editor(make_editor, **options, **settings)
         if plain:
-            monkeypatch.setattr(editor._method, "_same_prompt", lambda _: nullcontext())
+            monkeypatch.setattr(editor._method.routing, "same_prompt", lambda _: nullcontext())
         edit = editor.edit(tiny.picture(1), QUESTION, "cat")
         made.append((edit.loss, editor._store.load([edit.id])[0][0].tensors))
     (loss, tensors), (plain_loss, plain_tensors) = made
@@ -75,10 +75,10 @@ def test_the_loop_runs_what_comes_before_once(make_editor: Any) -> None:
     with loaded.prefix.held():
         finetune(
             loaded.model,
-            method._layer,
+            method.routing.layer,
             inputs,
             answer,
-            Start({"weight": method._layer.base_weight}, lr=0.01),
+            Start({"weight": method.routing.layer.base_weight}, lr=0.01),
             Schedule(steps=5, eps=1e-8),
         )
     assert (len(last), len(first)) == (6, 6)  # hooks see the calls that are stood in for, too

@@ -298,7 +298,7 @@ class Editor:
         question = check_question(question)
         with self._working(), remembering(self._loaded, self._method):
             answer = self.ask(picture, question)
-            with self._method.bypass():
+            with self._method.routing.bypass():
                 base = self._generate([(picture, question)])[0].text
             matches = self._method.neighbours(picture, question, nearest)
             named = [m.id for m in matches] + ([answer.nearest] if answer.nearest else [])
@@ -508,7 +508,7 @@ class Editor:
         with self._lock:
             if not self._attached:
                 self._method.settle()
-                self._method.attach()
+                self._method.routing.attach()
             self._attached += 1
             self._holder = threading.get_ident()
             try:
@@ -517,7 +517,7 @@ class Editor:
                 self._attached -= 1
                 if not self._attached:
                     self._holder = None
-                    self._method.detach()
+                    self._method.routing.detach()
 
     def __enter__(self) -> Editor:
         context = self.attached()
@@ -552,7 +552,7 @@ class Editor:
         """
         prompts: AbstractContextManager[None] = nullcontext()
         if prompt_lengths is not None:
-            prompts = self._method.prompt_lengths(prompt_lengths)
+            prompts = self._method.routing.prompt_lengths(prompt_lengths)
         with self.attached(), prompts:
             return self._loaded.model(**inputs)
 

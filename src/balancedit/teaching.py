@@ -51,7 +51,7 @@ def prepared(loaded: LoadedModel, method: Method, number: int, fact: Fact) -> Pr
     answer = check_answer(fact.answer)
     anchor, anchor_name = negative_sample(fact.negative, method.negative, picture)
     check_learnable(loaded, picture, question, answer)
-    with method.bypass():
+    with method.routing.bypass():
         positives, source = positive_samples(
             question, fact.rephrasings, method.positives, loaded.rephraser
         )

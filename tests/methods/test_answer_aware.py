@@ -14,7 +14,7 @@ from balancedit import Editor
 from balancedit.codebook.codebook import Match
 from balancedit.errors import InputError
 from balancedit.layer.decisions import AnswerIds, Claim, Decision, Said
-from balancedit.methods import balancedit
+from balancedit.methods.balancedit import measuring
 from balancedit.methods.routed import Prompt
 from balancedit.scope.firing import by_claims, old_answer
 from closeness import assert_near
@@ -111,7 +111,7 @@ def sure(make_sure_editor: Any) -> Any:
 
 def said(editor: Editor, image: Any, question: str) -> str:
     """What the untouched model says."""
-    with editor._method.bypass():
+    with editor._method.routing.bypass():
         return editor.ask(image, question).text
 
 
@@ -146,9 +146,9 @@ def test_only_rewordings_answered_otherwise_are_asked(
     sure: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[list[str]] = []
-    real = balancedit.untouched
+    real = measuring.untouched
     monkeypatch.setattr(
-        balancedit, "untouched", lambda *a: asked.append([q for _, q in a[2]]) or real(*a)
+        measuring, "untouched", lambda *a: asked.append([q for _, q in a[2]]) or real(*a)
     )
     editor = sure(alpha=0.05)
     editor.edit(A, QUESTION, "ab", rephrasings=[WHO])
@@ -167,7 +167,7 @@ def test_what_the_model_says_of_itself_is_seen_in_passing(make_editor: Any) -> N
     own = out[0, -3:].tolist()
     other = [*own[:2], (own[2] + 1) % 50]
     with editor:
-        read = editor._method._read(
+        read = editor._method.routing.read(
             [
                 Prompt(A, QUESTION, learned=[5, 6, 7, 8, 9]),
                 Prompt(A, QUESTION, expected=own),
@@ -175,7 +175,7 @@ def test_what_the_model_says_of_itself_is_seen_in_passing(make_editor: Any) -> N
                 Prompt(A, QUESTION),
             ]
         )
-        alone = editor._method._read([Prompt(A, QUESTION, learned=[5, 6, 7, 8, 9])])
+        alone = editor._method.routing.read([Prompt(A, QUESTION, learned=[5, 6, 7, 8, 9])])
     assert read.gives == [False, True, False, False]
     assert len(read.states.x) == 1
     assert_near(read.states.x[0], alone.states.x[0])
@@ -226,7 +226,7 @@ def test_the_raw_model_decides_as_ask_does(sure: Any) -> None:
     asked = ([A, A, B, A], [QUESTION, WHO, QUESTION, OTHER])
     expected = [a.fired for a in editor.ask(*asked)]
     inputs = inputs_of(editor, *asked)
-    with torch.no_grad(), editor, editor._method.tracing() as trace:
+    with torch.no_grad(), editor, editor._method.routing.tracing() as trace:
         editor.model.generate(**inputs, do_sample=False, max_new_tokens=3)
         editor.model(**inputs)
         cached = editor.model(**inputs, use_cache=True)

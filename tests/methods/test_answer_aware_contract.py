@@ -62,11 +62,16 @@ def two_edits(editor: Editor) -> tuple[str, str]:
 
 def assert_all_wait(editor: Editor, edits: tuple[str, str]) -> None:
     """Of every row an edit claims that it fires where the old answer is given."""
-    with torch.no_grad(), editor, editor._method.bypass(), editor._method.tracing() as trace:
+    with (
+        torch.no_grad(),
+        editor,
+        editor._method.routing.bypass(),
+        editor._method.routing.tracing() as trace,
+    ):
         editor.model(**inputs_of(editor, *ROWS))
     claimed = [
         {claim.decision.fired for claim in row.claims}
-        for row in editor._method._decide(trace.stacked_keys())
+        for row in editor._method.entries.decide(trace.stacked_keys())
     ]
     assert all(claimed), "a row for which nothing waits shows nothing"
     assert set().union(*claimed) == set(edits)

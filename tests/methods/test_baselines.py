@@ -101,7 +101,7 @@ def test_left_padding_equals_right_padding(editing: Any) -> None:
         extra = {}
         if "position_ids" in editor.model.forward.__code__.co_varnames:
             extra["position_ids"] = (mask.cumsum(1) - 1).clamp_min(0)
-        with torch.no_grad(), editor, editor._method.tracing() as trace:
+        with torch.no_grad(), editor, editor._method.routing.tracing() as trace:
             logits = editor.model(**inputs, **extra).logits
         last = (mask * torch.arange(mask.shape[1])).argmax(1)
         ends.append(logits[torch.arange(len(mask)), last])
@@ -125,7 +125,7 @@ def test_the_target_never_routes(editing: Any) -> None:
         inputs = dict(prompt)
         inputs["input_ids"] = torch.cat([prompt["input_ids"], tail], 1)
         inputs["attention_mask"] = torch.cat([prompt["attention_mask"], torch.ones_like(tail)], 1)
-        with torch.no_grad(), editor, editor._method.tracing() as trace:
+        with torch.no_grad(), editor, editor._method.routing.tracing() as trace:
             lengths = prompt["attention_mask"].sum(1).tolist()
             logits = editor.forward(inputs, prompt_lengths=lengths).logits
         seen.append(([d.fired for d in trace.rows], logits[:, n - 1]))

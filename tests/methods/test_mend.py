@@ -137,7 +137,7 @@ def test_one_edit_adds_the_networks_update(make: Any, network: Path) -> None:
     edit = editor.edit(A, QUESTION, "ab")
     with torch.no_grad():
         expected = layer.weight + load_network(network)[0](found.u, found.delta)
-    torch.testing.assert_close(editor._method._layer.tensors(edit.id)["weight"], expected)
+    torch.testing.assert_close(editor._method.routing.layer.tensors(edit.id)["weight"], expected)
     assert (edit.steps, edit.negative) == (1, "none")
 
 
@@ -184,7 +184,7 @@ def test_a_network_of_another_layer_or_model_is_refused(
 
 
 def test_a_network_knows_its_weight_in_half_precision_too(make: Any, network: Path) -> None:
-    made, weight = load_network(network)[0], make("ft")._method._layer.base_weight
+    made, weight = load_network(network)[0], make("ft")._method.routing.layer.base_weight
     assert made.belongs_to(weight)
     assert made.belongs_to(weight.bfloat16())
     assert not made.belongs_to(weight + 0.05 * weight.std() * normal(*weight.shape))

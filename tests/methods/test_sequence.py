@@ -38,7 +38,7 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def forbid() -> None:
         for method in (FT, Mend):
-            monkeypatch.setattr(method, "_edited", refuse)
+            monkeypatch.setattr(method, "edited", refuse)
 
     return forbid
 

@@ -112,7 +112,7 @@ def test_two_edits_keep_their_own_answers(edited: Edited) -> None:
 
 def test_rows_that_fire_nothing_keep_the_base_models_logits(edited: Edited) -> None:
     base = logits_of(edited.editor, *MIXED)
-    with edited.editor, edited.editor._method.tracing() as trace:
+    with edited.editor, edited.editor._method.routing.tracing() as trace:
         changed = logits_of(edited.editor, *MIXED)
     assert [decision.fired for decision in trace.rows[:3]] == [*edited.edits, None]
     for row, decision in enumerate(trace.rows):
@@ -120,7 +120,7 @@ def test_rows_that_fire_nothing_keep_the_base_models_logits(edited: Edited) -> N
 
 
 def test_edits_are_factors_beside_the_models_weights(edited: Edited) -> None:
-    layer = edited.editor._method._layer
+    layer = edited.editor._method.routing.layer
     kinds = {(name, t.dtype) for e in edited.edits for name, t in layer.tensors(e).items()}
     assert kinds == {("a", torch.float16), ("q", torch.float16)}
     assert layer.layer.weight.dtype == edited.dtype
@@ -130,9 +130,9 @@ def test_a_full_weight_is_learned_in_float32(family: str, dtype: torch.dtype) ->
     editor = make(family, dtype, transformation="full", stop=None, lr=0.05)
     edit = editor.edit(A, QUESTION, "ab", rephrasings=REWORDED)
     assert edit.answer_after == "ab"
-    weight = editor._method._layer.tensors(edit.id)["weight"]
+    weight = editor._method.routing.layer.tensors(edit.id)["weight"]
     assert weight.dtype == torch.float32
-    assert weight.shape == editor._method._layer.layer.weight.shape
+    assert weight.shape == editor._method.routing.layer.layer.weight.shape
 
 
 def test_save_then_load_gives_the_same_logits(edited: Edited, tmp_path: Path) -> None:
@@ -170,8 +170,10 @@ def test_the_key_does_not_depend_on_what_else_is_in_the_batch(edited: Edited) ->
     )
     method = edited.editor._method
     with edited.editor:
-        together = method.prefill_keys([A, wide, tall], [QUESTION, "?", f"{QUESTION} {QUESTION}"])
-        alone = method.prefill_keys([A], [QUESTION])
+        together = method.routing.prefill_keys(
+            [A, wide, tall], [QUESTION, "?", f"{QUESTION} {QUESTION}"]
+        )
+        alone = method.routing.prefill_keys([A], [QUESTION])
     assert_near(together[:1], alone, READ[edited.dtype])
 
 
@@ -191,7 +193,7 @@ def test_every_beam_of_a_row_has_the_rows_key(edited: Edited) -> None:
     inputs = inputs_of(edited.editor, [A, wide, FAR], [QUESTION, QUESTION, OTHER])
     keys = []
     for beams in (1, 2):
-        with edited.editor, edited.editor._method.tracing() as trace:
+        with edited.editor, edited.editor._method.routing.tracing() as trace:
             edited.editor.model.generate(
                 **inputs, num_beams=beams, do_sample=False, max_new_tokens=1
             )
@@ -212,7 +214,7 @@ def test_several_pictures_in_a_prompt_route_through_the_raw_model(family: str) -
         return_dict=True,
         return_tensors="pt",
     )
-    with torch.no_grad(), editor, editor._method.tracing() as trace:
+    with torch.no_grad(), editor, editor._method.routing.tracing() as trace:
         editor.model.generate(**inputs, do_sample=False, max_new_tokens=2)
     assert len(trace.rows) == 1
     assert trace.rows[0].nearest == edit.id

@@ -96,7 +96,7 @@ def test_save_then_load_gives_the_same_logits(edited: Edited, tmp_path: Path) ->
 
 def test_rows_that_fire_nothing_keep_the_base_models_logits(edited: Edited) -> None:
     base = logits_of(edited.editor, *SEVERAL)
-    with edited.editor, edited.editor._method.tracing() as trace:
+    with edited.editor, edited.editor._method.routing.tracing() as trace:
         changed = logits_of(edited.editor, *SEVERAL)
     assert [decision.fired for decision in trace.rows[:3]] == [*edited.edits, None]
     for row, decision in enumerate(trace.rows):
@@ -166,9 +166,9 @@ def test_a_system_message_is_part_of_the_prompt_and_its_key(family: str) -> None
         edits = two_edits(editor, SEVERAL)
         assert_a_batch_equals_its_singles(editor, edits, SEVERAL)
         with plain:
-            without = plain._method.prefill_keys([AB], [QUESTION])
+            without = plain._method.routing.prefill_keys([AB], [QUESTION])
         with editor:
-            key = editor._method.prefill_keys([AB], [QUESTION])
+            key = editor._method.routing.prefill_keys([AB], [QUESTION])
         assert not torch.allclose(key, without, atol=1e-3)
         rows = [None, A, AB]
         for answer, shown in zip(editor.ask(rows, QUESTION, max_new_tokens=2), rows, strict=True):
@@ -182,7 +182,7 @@ def test_a_system_message_is_part_of_the_prompt_and_its_key(family: str) -> None
 def test_the_order_of_pictures_counts(family: str) -> None:
     editor = make(family)
     with editor:
-        keys = editor._method.prefill_keys([AB, Pictures(B, A)], [QUESTION] * 2)
+        keys = editor._method.routing.prefill_keys([AB, Pictures(B, A)], [QUESTION] * 2)
     assert not torch.allclose(keys[0], keys[1], atol=1e-3)
 
 

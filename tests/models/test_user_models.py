@@ -72,7 +72,7 @@ def test_what_an_adapter_adds_to_the_edited_layer_stays_beside_the_edit() -> Non
     editor = make_adapted("llava")
     edit = editor.edit(A, QUESTION, "ab", rephrasings=REWORDED)
     wrapped = editor.model.get_submodule(editor.layer.removesuffix(".base_layer"))
-    layer = editor._method._layer
+    layer = editor._method.routing.layer
     weight = full_weight(layer.base_weight, layer.tensors(edit.id))
     seen: list[Any] = []
     handle = wrapped.register_forward_hook(lambda _, args, out: seen.append((args[0], out)))
@@ -260,7 +260,7 @@ def test_half_precision_weights_keep_their_type_and_edits_are_float32() -> None:
     editor = Editor.load(model.to(torch.float16), processor=processor, **full)
     edit = editor.edit(A, QUESTION, "ab", rephrasings=REWORDED)
     assert edit.answer_after == "ab"
-    assert editor._method._layer.tensors(edit.id)["weight"].dtype == torch.float32
+    assert editor._method.routing.layer.tensors(edit.id)["weight"].dtype == torch.float32
     assert {p.dtype for p in model.parameters()} == {torch.float16}
 
 

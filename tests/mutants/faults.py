@@ -135,7 +135,7 @@ FAULTS = (
     Fault(
         "in force outside the context",
         "outside the editor's context the model is the base model",
-        (("        self._layer.detach()\n        self._router.detach()\n", "        pass\n"),),
+        (("        self.layer.detach()\n        self.router.detach()\n", "        pass\n"),),
         ("test_contract.py::test_edit_then_revert_gives_the_base_model_back[llava-mean]",),
     ),
     Fault(

@@ -57,7 +57,7 @@ def _force_batch(
     inputs = loaded.to_device(loaded.prompter.inputs([i for i, _ in asked], [q for _, q in asked]))
     lengths = inputs["attention_mask"].sum(1)
     full = with_answers(loaded.model, inputs, answers)
-    with method.prompt_lengths(lengths):
+    with method.routing.prompt_lengths(lengths):
         logits = answer_logits(loaded.model, full, answers)
     kept = [x.topk(min(candidates, x.shape[-1])).indices.tolist() for x in logits]
     return [

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from balancedit.answering.protocol import Answers
+from balancedit.answering.protocol import Answers, Routing
 from balancedit.errors import InputError, RoutingError
 from balancedit.inputs.images import solid
 from balancedit.inputs.pairing import Row, batches
@@ -21,7 +21,7 @@ from balancedit.inputs.pictures import Picture, each
 from balancedit.layer.decisions import Decision, Said
 from balancedit.layer.prompts import ANSWER_TOKENS, decoding_plainly, evaluating
 from balancedit.models.loading import LoadedModel
-from balancedit.prefill.prefix import Noted
+from balancedit.prefill.passes import Noted
 
 _ASKED = 32  # prompts asked together of the untouched model
 
@@ -86,7 +86,7 @@ def _answer_batch(
     an edit fires."""
     if loaded.prefix.is_remembering and how.is_plain and not more:
         known = loaded.prefix.noted(_name(rows, how), _way(method))
-        decisions = method.decisions(known.keys) if known is not None else None
+        decisions = method.routing.decisions(known.keys) if known is not None else None
         if known is not None and decisions is not None:
             settled = [
                 d.settled([ids for ids in d.asked_of if ids == said.ids])
@@ -100,7 +100,7 @@ def _answer_batch(
 def untouched(loaded: LoadedModel, method: Answers, rows: Sequence[Row]) -> list[Said]:
     """What the untouched model says to rows of (image or None, question), greedily; called while
     attached."""
-    with method.bypass():
+    with method.routing.bypass():
         answers = generate_answers(loaded, method, rows, **_PLAIN._asdict(), batch_size=_ASKED)
     return [answer.said for answer in answers]
 
@@ -113,9 +113,9 @@ def _generate_batch(
     more: Mapping[str, Any],
 ) -> list[GeneratedAnswer]:
     model: Any = loaded.model
-    with method.tracing() as trace:
+    with method.routing.tracing() as trace:
         asked = method.worded(rows)
-        remembered = loaded.prefix.is_remembering and method.reads_once
+        remembered = loaded.prefix.is_remembering and method.routing.reads_once
         name = _name(asked, how) if remembered else None
         known = loaded.prefix.inputs(name) if remembered else None
         inputs = known or loaded.prompter.inputs([i for i, _ in asked], [q for _, q in asked])
@@ -158,11 +158,11 @@ def remembering(loaded: LoadedModel, method: Answers) -> Iterator[None]:
     """Inside the context a batch of prompts that is asked again, with other edits in force, is not
     read again before the edited layer's block; nothing differs by a bit. Nothing happens where the
     model or the method does not allow it. Called while attached."""
-    with loaded.prefix.remembering() if resumes(loaded, method) else nullcontext():
+    with loaded.prefix.remembering() if resumes(loaded, method.routing) else nullcontext():
         yield
 
 
-def resumes(loaded: LoadedModel, method: Answers) -> bool:
+def resumes(loaded: LoadedModel, routing: Routing) -> bool:
     """Whether a prompt that was read may be generated from once more from the edited layer's block
     on; found out once a model. Called while attached."""
     model: Any = loaded.model
@@ -182,9 +182,9 @@ def resumes(loaded: LoadedModel, method: Answers) -> bool:
             )
         return torch.cat(made.logits)
 
-    if not method.reads_once:
+    if not routing.reads_once:
         return False
-    with method.bypass(), evaluating(model):
+    with routing.bypass(), evaluating(model):
         return loaded.prefix.fits("generation", second_token)
 
 

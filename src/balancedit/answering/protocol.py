@@ -12,18 +12,11 @@ from balancedit.inputs.pairing import Row
 from balancedit.layer.decisions import Decision, RouteTrace
 
 
-class Answers(Protocol):
-    """The edits in force, as a model is asked through them; `methods.protocol.Method` has these
-    members among others."""
+class Routing(Protocol):
+    """Which edit acts on which prompt; `methods.routed.RoutedLayer` has these members among
+    others. `reads_once`: nothing that runs before the edited layer's block is looked at."""
 
-    name: str
     reads_once: bool
-
-    def binding(self) -> dict[str, str]:
-        """What its keys are made of: layer, key …"""
-
-    def worded(self, rows: Sequence[Row]) -> Sequence[Row]:
-        """What the model is asked instead of (image, question)."""
 
     def tracing(self) -> AbstractContextManager[RouteTrace]:
         """Collect the routing decisions of the prompts seen inside the context."""
@@ -36,3 +29,22 @@ class Answers(Protocol):
 
     def prompt_lengths(self, lengths: Sequence[int] | torch.Tensor) -> AbstractContextManager[None]:
         """Inside the context, row b's prompt is its first lengths[b] real tokens."""
+
+
+class Answers(Protocol):
+    """The edits in force, as a model is asked through them; `methods.protocol.Method` has these
+    members among others."""
+
+    @property
+    def name(self) -> str:
+        """The method's."""
+
+    @property
+    def routing(self) -> Routing:
+        """How prompts find their edits."""
+
+    def binding(self) -> dict[str, str]:
+        """What its keys are made of: layer, key …"""
+
+    def worded(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """What the model is asked instead of (image, question)."""

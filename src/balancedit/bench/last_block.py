@@ -18,7 +18,7 @@ from PIL import Image
 
 from balancedit.inputs.pairing import batches
 from balancedit.layer.edited import EditedLayer
-from balancedit.learning.answer_path import Residual
+from balancedit.learning.answer_rows import Residual
 from balancedit.learning.loop import answer_logits, last_logits, with_answers
 from balancedit.models.loading import LoadedModel
 

@@ -76,6 +76,11 @@ class Router:
         if self._first is not None:
             self._first.claims = claims
 
+    @property
+    def claims(self) -> bool:
+        """Whether decisions may wait for what the untouched model says."""
+        return self._first is not None and self._first.claims
+
     # -- attaching ---------------------------------------------------------------------------
 
     def attach(self) -> None:

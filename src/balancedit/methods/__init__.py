@@ -1,4 +1,4 @@
-"""Editing methods by name, each in a file of its own."""
+"""Editing methods by name, each in a file or folder of its own."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ MethodConfig = (
     balancedit.BalancEditConfig | ft.FTConfig | grace.GraceConfig | ike.IKEConfig | mend.MendConfig
 )
 
-#: name -> (class, presets)
+#: name -> (makes the method, presets); a new method adds a line (docs/extending.md).
 METHODS: dict[str, tuple[Callable[[LoadedModel, Any], Method], Mapping[str, MethodConfig]]] = {
     "balancedit": (balancedit.BalancEdit, balancedit.PRESETS),
-    "ft": (ft.FT, ft.PRESETS),
+    "ft": (ft.make, ft.PRESETS),
     "grace": (grace.Grace, grace.PRESETS),
     "ike": (ike.IKE, ike.PRESETS),
-    "mend": (mend.Mend, mend.PRESETS),
+    "mend": (mend.make, mend.PRESETS),
 }
 
 

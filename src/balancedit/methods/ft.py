@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 import torch
 
+from balancedit.codebook.pooling import last_key
 from balancedit.learning.loop import Schedule, Start
 from balancedit.methods.presets import alike
 from balancedit.methods.protocol import EditRequest
-from balancedit.methods.routed import check_adam
+from balancedit.methods.routed import RoutedLayer, check_adam
 from balancedit.methods.sequence import Settings, WeightSequence
 from balancedit.models.loading import LoadedModel
 
@@ -41,31 +42,40 @@ PRESETS: dict[str, FTConfig] = {
 }
 
 
-class FT(WeightSequence):
-    """Weights tuned one on another. Letters: O, D = the layer's output and input widths."""
+class FT:
+    """How a weight is tuned. Letters: O, D = the layer's output and input widths."""
 
     name = "ft"
 
-    def __init__(self, loaded: LoadedModel, config: FTConfig) -> None:
-        super().__init__(loaded)
-        self.config = config
+    def __init__(self, routing: RoutedLayer, config: FTConfig) -> None:
+        self._routing, self.config = routing, config
 
-    def _settings(self) -> Settings:
+    def binding(self) -> dict[str, str]:
+        """Nothing: every edit keeps the settings it was made with."""
+        return {}
+
+    def settings(self) -> Settings:
         """``adam`` (3,) float64: steps, step size, ε."""
-        lr = self.config.lr if self.config.lr is not None else self._loaded.edit_lr
+        lr = self.config.lr if self.config.lr is not None else self._routing.loaded.edit_lr
         adam = (self.config.steps, lr, self.config.eps)
         return {"adam": torch.tensor(adam, dtype=torch.float64)}
 
-    def _edited(
+    def edited(
         self, request: EditRequest, start: torch.Tensor, settings: Settings
     ) -> tuple[torch.Tensor, int, float]:
         """The tuned weight (O, D) on the CPU, the steps, and the loss after the last."""
         steps, lr, eps = settings["adam"].tolist()
-        trained = self._finetune(
+        trained = self._routing.finetune(
             request.image,
             request.question,
             request.target,
-            Start({"weight": start.to(self._layer.device)}, lr),
+            Start({"weight": start.to(self._routing.layer.device)}, lr),
             Schedule(int(steps), eps),
         )
         return trained.tensors["weight"].cpu(), int(steps), trained.losses[-1]
+
+
+def make(loaded: LoadedModel, config: FTConfig) -> WeightSequence:
+    """The method, bound to one model."""
+    routing = RoutedLayer(loaded, last_key)
+    return WeightSequence(routing, FT(routing, config))

@@ -15,7 +15,7 @@ reserve, so that reverting the other does not lose it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -24,17 +24,19 @@ from torch import nn
 
 from balancedit.codebook.codebook import Codebook, Match, euclidean
 from balancedit.codebook.pooling import last_key, last_position
-from balancedit.errors import InputError, nearest_names
+from balancedit.errors import EditFailedError, InputError, nearest_names
+from balancedit.inputs.pairing import Row
 from balancedit.inputs.pictures import Picture
 from balancedit.layer.decisions import Decision
 from balancedit.layer.edited import Replacement, Tensors, check_shapes
 from balancedit.layer.weights import weight_shape
 from balancedit.learning.loop import Schedule, Start
 from balancedit.methods.presets import alike
-from balancedit.methods.protocol import EditRequest, LearnedEdit
-from balancedit.methods.routed import RoutedMethod, check_adam
+from balancedit.methods.protocol import EditRequest, LearnedEdit, one_by_one
+from balancedit.methods.routed import RoutedLayer, check_adam
 from balancedit.models.loading import LoadedModel
 from balancedit.scope.firing import by_radius
+from balancedit.store.protocol import HeldEdits
 from balancedit.types import Edit
 
 _APART = 1e-5  # by how much the older of two split entries falls short of half the way (source)
@@ -187,17 +189,19 @@ class PromptValue:
 # -- the method ----------------------------------------------------------------------------------
 
 
-class Grace(RoutedMethod):
+class Grace:
     """The codebook, its values and the routing, bound to one model. Letters as in adapter.py."""
 
     name = "grace"
     sequential = True  # radii depend on the order of the edits
+    reads_late = False
     positives = 0  # radii come from rules, not from samples
     negative = None
+    asks_untouched = False
 
     def __init__(self, loaded: LoadedModel, config: GraceConfig) -> None:
         apply = PromptValue(config.replace)
-        super().__init__(loaded, apply.pool, apply=apply)
+        self.routing = RoutedLayer(loaded, apply.pool, apply=apply)
         self.config = config
         self._held: dict[str, tuple[torch.Tensor, str]] = {}  # id -> key (D,), label; in order
         self._codebook: DeferralCodebook | None = DeferralCodebook(config.epsilon)
@@ -205,7 +209,7 @@ class Grace(RoutedMethod):
     def binding(self) -> dict[str, str]:
         """What a store of these edits is bound to beside the model."""
         return {
-            "layer": self._loaded.layer,
+            "layer": self.routing.loaded.layer,
             "key": "last",
             "distance": "euclidean",
             "epsilon": repr(float(self.config.epsilon)),
@@ -219,12 +223,12 @@ class Grace(RoutedMethod):
         The only tensor is ``value`` (O,) float32. The radius recorded is that of the entry which
         answers the edit: its own, or the one it joins (`overlaps`).
         """
-        key = self.prefill_keys([request.image], [request.question])[0]
+        key = self.routing.prefill_keys([request.image], [request.question])[0]
         ruling, near = self._entries.ruling(key, request.target)
         generator = torch.Generator().manual_seed(self.config.seed)
-        width = weight_shape(self._layer.layer)[0]
-        start = torch.rand(width, generator=generator).to(self._layer.device)
-        trained = self._finetune(
+        width = weight_shape(self.routing.layer.layer)[0]
+        start = torch.rand(width, generator=generator).to(self.routing.layer.device)
+        trained = self.routing.finetune(
             request.image,
             request.question,
             request.target,
@@ -240,21 +244,31 @@ class Grace(RoutedMethod):
             overlaps=near if ruling.own is None else None,
         )
 
+    def learn_many(
+        self, requests: Sequence[EditRequest]
+    ) -> Iterator[list[LearnedEdit | EditFailedError]]:
+        """See `Method`; one at a time."""
+        return one_by_one(self.learn, requests)
+
     def add(self, edit: Edit, key: torch.Tensor, tensors: Mapping[str, torch.Tensor]) -> None:
         """Put an edit in force. key: (D,); tensors: ``value`` (O,)."""
-        self._layer.add(edit.id, tensors)
+        self.routing.layer.add(edit.id, tensors)
         self._held[edit.id] = (key, edit.target)
         if self._codebook is not None:
             self._codebook.admit(edit.id, key, edit.target)
-        self._decide_by(self._decide)
+        self.routing.decide_by(self._decide)
+
+    def add_many(self, held: HeldEdits) -> None:
+        """Not offered: the rules need every edit's label and key in turn."""
+        raise NotImplementedError("grace takes stored edits one at a time")
 
     def remove(self, edit_id: str) -> None:
         """Take an edit out of force; `settle` gives the others the radii they would have had
         without it. Values stay."""
-        self._layer.remove(edit_id)
+        self.routing.layer.remove(edit_id)
         del self._held[edit_id]
         self._codebook = None
-        self._decide_by(self._decide if self._held else None)
+        self.routing.decide_by(self._decide if self._held else None)
 
     def settle(self) -> None:
         """Make the edits held go through the rules again, if one was taken out."""
@@ -276,7 +290,11 @@ class Grace(RoutedMethod):
     def neighbours(self, image: Picture | None, question: str, most: int) -> list[Match]:
         """The nearest entries as seen from a query, nearest first, with their radii now. Edits that
         joined another's entry have none."""
-        return self._entries.ranked(self.prefill_keys([image], [question])[0], most)
+        return self._entries.ranked(self.routing.prefill_keys([image], [question])[0], most)
+
+    def worded(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """The rows as they are: the layer is what changes."""
+        return rows
 
     def _decide(self, keys: torch.Tensor) -> list[Decision]:
         return by_radius(self._entries.nearest(keys))

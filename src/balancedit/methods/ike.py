@@ -13,7 +13,7 @@ as the BalancEdit paper does: here the model's own mean embedding of the prompt 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal
@@ -22,7 +22,7 @@ import torch
 
 from balancedit.codebook.codebook import Codebook, Match, euclidean
 from balancedit.codebook.pooling import mean_key
-from balancedit.errors import InputError, nearest_names
+from balancedit.errors import EditFailedError, InputError, nearest_names
 from balancedit.files.cache import cache_dir
 from balancedit.inputs.pairing import Row
 from balancedit.inputs.pictures import Picture
@@ -30,9 +30,10 @@ from balancedit.inputs.wording import fact
 from balancedit.layer.decisions import Decision, OpenTraces, RouteTrace
 from balancedit.methods.demonstrations import MIXES, Demonstrations
 from balancedit.methods.presets import alike
-from balancedit.methods.protocol import EditRequest, LearnedEdit
-from balancedit.methods.routed import RoutedMethod
+from balancedit.methods.protocol import EditRequest, LearnedEdit, one_by_one
+from balancedit.methods.routed import RoutedLayer
 from balancedit.models.loading import LoadedModel
+from balancedit.store.protocol import HeldEdits
 from balancedit.types import Edit
 
 _RESERVE = 64  # tokens kept free for a longer question and the answer
@@ -62,25 +63,44 @@ PRESETS: dict[str, IKEConfig] = {
 }
 
 
-class IKE(RoutedMethod):
+class PrecededPrompts(RoutedLayer):
+    """A layer that is watched for keys and never changed: what is decided is decided before a
+    prompt is written, and seen here."""
+
+    def __init__(self, loaded: LoadedModel, facts: Codebook) -> None:
+        super().__init__(loaded, mean_key)
+        self.worded = OpenTraces()
+        self._facts = facts
+
+    def decisions(self, keys: torch.Tensor) -> Sequence[Decision] | None:
+        """None while facts are held: they change the prompt, and so its key."""
+        return None if len(self._facts) else super().decisions(keys)
+
+    def tracing(self) -> AbstractContextManager[RouteTrace]:
+        """Collect which fact preceded each prompt worded inside the context."""
+        return self.worded.tracing()
+
+
+class IKE:
     """The facts held, and what precedes a prompt for each. Letters: D = width of an embedding."""
 
     name = "ike"
     sequential = False
+    reads_late = False
     positives = 0
     negative = None
+    asks_untouched = False
 
     def __init__(self, loaded: LoadedModel, config: IKEConfig) -> None:
-        super().__init__(loaded, mean_key)
         self.config = config
         self._facts = Codebook(euclidean)
+        self.routing = PrecededPrompts(loaded, self._facts)
         self._prefixes: dict[str, str] = {}
         self._demonstrations: Demonstrations | None = None
-        self._worded = OpenTraces()
 
     def binding(self) -> dict[str, str]:
         """What a store of these edits is bound to beside the model."""
-        return {"layer": self._loaded.layer, "key": "mean", "distance": "euclidean"}
+        return {"layer": self.routing.loaded.layer, "key": "mean", "distance": "euclidean"}
 
     def learn(self, request: EditRequest) -> LearnedEdit:
         """Embed one fact and choose its demonstrations. Raises `InputError` for a training set
@@ -88,7 +108,7 @@ class IKE(RoutedMethod):
 
         The only tensor is ``prefix``, the UTF-8 bytes of what precedes a prompt, uint8.
         """
-        key = self.prefill_keys([request.image], [request.question])[0].cpu()
+        key = self.routing.prefill_keys([request.image], [request.question])[0].cpu()
         chosen = self._chosen(key)
         prefix, kept = self._fitting(chosen, request)
         warnings: tuple[str, ...] = ()
@@ -100,6 +120,12 @@ class IKE(RoutedMethod):
         data = torch.tensor(list(prefix.encode()), dtype=torch.uint8)
         return LearnedEdit(key=key, tensors={"prefix": data}, steps=0, loss=0.0, warnings=warnings)
 
+    def learn_many(
+        self, requests: Sequence[EditRequest]
+    ) -> Iterator[list[LearnedEdit | EditFailedError]]:
+        """See `Method`; one at a time."""
+        return one_by_one(self.learn, requests)
+
     def _chosen(self, key: torch.Tensor) -> list[str]:
         """Demonstrations for a fact with this embedding (D,), nearest last."""
         if not self.config.demonstrations:
@@ -109,19 +135,19 @@ class IKE(RoutedMethod):
 
             data = find(self.config.data)
             made_of = [
-                self._loaded.fingerprint(),
-                self._loaded.layer,
+                self.routing.loaded.fingerprint(),
+                self.routing.loaded.layer,
                 data.digest(self.config.part),
             ]
             self._demonstrations = Demonstrations(
-                data.load(self.config.part), self.prefill_keys, made_of, cache_dir() / "ike"
+                data.load(self.config.part), self.routing.prefill_keys, made_of, cache_dir() / "ike"
             )
         return self._demonstrations.nearest(key, self.config.demonstrations, self.config.mix)
 
     def _fitting(self, chosen: list[str], request: EditRequest) -> tuple[str, int]:
         """What precedes a prompt, and how many demonstrations of it fit the context; the farthest
         are dropped first."""
-        limit = self._loaded.context_length
+        limit = self.routing.loaded.context_length
         new = fact(request.question, request.target)
         for dropped in range(len(chosen) + 1):
             prefix = "".join(chosen[dropped:]) + new
@@ -131,7 +157,7 @@ class IKE(RoutedMethod):
 
     def _tokens(self, prefix: str, request: EditRequest) -> int:
         prompt = prefix + request.question
-        inputs = self._loaded.prompter.inputs([request.image], [prompt])
+        inputs = self.routing.loaded.prompter.inputs([request.image], [prompt])
         return int(inputs["input_ids"].shape[1])
 
     # -- holding -----------------------------------------------------------------------------
@@ -141,10 +167,17 @@ class IKE(RoutedMethod):
         self._facts.add(edit.id, key, 0.0)
         self._prefixes[edit.id] = bytes(tensors["prefix"].tolist()).decode()
 
+    def add_many(self, held: HeldEdits) -> None:
+        """Not offered: what precedes a prompt is short, and held as it is."""
+        raise NotImplementedError("ike takes stored edits one at a time")
+
     def remove(self, edit_id: str) -> None:
         """Take a fact out of force; the others stay as they are."""
         self._facts.remove(edit_id)
         del self._prefixes[edit_id]
+
+    def settle(self) -> None:
+        """Nothing: facts do not depend on one another."""
 
     def active(self) -> Sequence[str]:
         """Ids in force, oldest first."""
@@ -159,23 +192,15 @@ class IKE(RoutedMethod):
     def worded(self, rows: Sequence[Row]) -> list[Row]:
         """The rows, each question behind the prefix of the fact nearest to it."""
         decisions = self._decisions(rows)
-        self._worded.record(decisions)
+        self.routing.worded.record(decisions)
         return [
             (image, self._prefixes[d.fired] + question if d.fired else question)
             for (image, question), d in zip(rows, decisions, strict=True)
         ]
 
     def _decisions(self, rows: Sequence[Row]) -> list[Decision]:
-        if self._router.is_paused or not len(self._facts):
+        if self.routing.router.is_paused or not len(self._facts):
             return [Decision()] * len(rows)
-        keys = self.prefill_keys([i for i, _ in rows], [q for _, q in rows])
+        keys = self.routing.prefill_keys([i for i, _ in rows], [q for _, q in rows])
         nearest = [m for m in self._facts.nearest(keys) if m is not None]
         return [Decision(m.id, m.id, m.distance, None) for m in nearest]
-
-    def decisions(self, keys: torch.Tensor) -> Sequence[Decision] | None:
-        """None while facts are held: they change the prompt, and so its key."""
-        return None if self.active() else super().decisions(keys)
-
-    def tracing(self) -> AbstractContextManager[RouteTrace]:
-        """Collect which fact preceded each prompt worded inside the context."""
-        return self._worded.tracing()

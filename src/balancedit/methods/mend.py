@@ -23,11 +23,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from balancedit.codebook.pooling import last_key
 from balancedit.errors import EditFailedError, ModelLoadError
 from balancedit.learning.loop import answer_loss, frozen, with_answer
 from balancedit.methods.mend_network import MendNetwork, how_to_train, load_network
 from balancedit.methods.presets import alike
 from balancedit.methods.protocol import EditRequest
+from balancedit.methods.routed import RoutedLayer
 from balancedit.methods.sequence import Settings, WeightSequence
 from balancedit.models.loading import LoadedModel
 
@@ -86,42 +88,50 @@ def gradients(
     return Gradients(u[kept], delta[kept], loss.item())
 
 
-class Mend(WeightSequence):
-    """Weights updated one on another. Letters: O, D = the layer's output and input widths."""
+class Mend:
+    """How a weight is updated. Letters: O, D = the layer's output and input widths."""
 
     name = "mend"
 
-    def __init__(self, loaded: LoadedModel, config: MendConfig) -> None:
-        super().__init__(loaded)
-        self.config = config
-        self._network, self._digest = _network_for(loaded, config, self._layer.base_weight)
+    def __init__(self, routing: RoutedLayer, config: MendConfig) -> None:
+        self._routing, self.config = routing, config
+        self._network, self._digest = _network_for(
+            routing.loaded, config, routing.layer.base_weight
+        )
 
     def binding(self) -> dict[str, str]:
-        """What a store of these edits is bound to: another network would make other updates."""
-        return super().binding() | {"network": self._digest[:16]}
+        """The network: another one would make other updates."""
+        return {"network": self._digest[:16]}
 
-    def _settings(self) -> Settings:
+    def settings(self) -> Settings:
         """None: the network decides everything, and the store is bound to it."""
         return {}
 
-    def _edited(
+    def edited(
         self, request: EditRequest, start: torch.Tensor, settings: Settings
     ) -> tuple[torch.Tensor, int, float]:
         """The updated weight (O, D) on the CPU, one step, and the loss after it."""
-        prompter, model = self._loaded.prompter, self._loaded.model
-        answer = prompter.answer_ids(request.target, self._loaded.eos)
-        inputs = self._loaded.to_device(prompter.inputs([request.image], [request.question]))
-        weight = start.to(self._layer.device)
-        with self.bypass():
-            with self._layer.training({"weight": weight}):
-                found = gradients(model, self._layer.layer, inputs, answer)
+        loaded, layer = self._routing.loaded, self._routing.layer
+        prompter, model = loaded.prompter, loaded.model
+        answer = prompter.answer_ids(request.target, loaded.eos)
+        inputs = loaded.to_device(prompter.inputs([request.image], [request.question]))
+        weight = start.to(layer.device)
+        with self._routing.bypass():
+            with layer.training({"weight": weight}):
+                found = gradients(model, layer.layer, inputs, answer)
             with torch.no_grad():
                 weight = weight + self._network(found.u, found.delta)
-                with self._layer.training({"weight": weight}):
+                with layer.training({"weight": weight}):
                     loss = answer_loss(model, with_answer(model, inputs, answer), answer).item()
         if not math.isfinite(loss):
             raise EditFailedError(f"the loss became {loss} with the update; the network diverged")
         return weight.cpu(), 1, loss
+
+
+def make(loaded: LoadedModel, config: MendConfig) -> WeightSequence:
+    """The method, bound to one model."""
+    routing = RoutedLayer(loaded, last_key)
+    return WeightSequence(routing, Mend(routing, config))
 
 
 def _network_for(

@@ -7,8 +7,7 @@ how what was learned is held, and how it is applied while attached.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,7 +17,8 @@ from balancedit.codebook.codebook import Match
 from balancedit.errors import EditFailedError
 from balancedit.inputs.pairing import Row
 from balancedit.inputs.pictures import Picture
-from balancedit.layer.decisions import AnswerIds, Decision, RouteTrace, Said
+from balancedit.layer.decisions import AnswerIds, Said
+from balancedit.methods.routed import RoutedLayer
 from balancedit.store.protocol import HeldEdits
 from balancedit.types import Edit
 
@@ -69,14 +69,24 @@ class Method(Protocol):
 
     `sequential`: what an edit does depends on those made before it, so they must be held in the
     order they were made in. `reads_late`: edits can be taken over with their tensors still where
-    they are kept (`add_many`). `reads_once`: nothing that runs before the edited layer's block is
-    looked at, so that prompts may be read that far once (`prefill/prefix.py`).
+    they are kept (`add_many`).
     """
 
-    name: str
-    sequential: bool
-    reads_late: bool
-    reads_once: bool
+    @property
+    def name(self) -> str:
+        """What it is called in `METHODS`."""
+
+    @property
+    def sequential(self) -> bool:
+        """See above."""
+
+    @property
+    def reads_late(self) -> bool:
+        """See above."""
+
+    @property
+    def routing(self) -> RoutedLayer:
+        """The layer that its edits change, and how prompts are routed there."""
 
     @property
     def positives(self) -> int:
@@ -91,23 +101,16 @@ class Method(Protocol):
     def asks_untouched(self) -> bool:
         """Whether a request must say what the untouched model answers to its question."""
 
-    @property
-    def holds_claims(self) -> bool:
-        """Whether a prompt's decision may wait for what the untouched model says."""
-
     def binding(self) -> dict[str, str]:
         """What a store of these edits is bound to beside the model: layer, key …"""
-
-    def learn(self, request: EditRequest) -> LearnedEdit:
-        """Learn one fact, while attached. Changes nothing held; raises `EditFailedError`."""
 
     def learn_many(
         self, requests: Sequence[EditRequest]
     ) -> Iterator[list[LearnedEdit | EditFailedError]]:
-        """Learn facts, while attached, as `learn` would one after another, in as few batches as
-        that allows. Each batch goes on where the one before it ended, and must be in force (`add`)
-        before the next is asked for; a fact that cannot be learned is its error, and the others of
-        its batch stand."""
+        """Learn facts, while attached, in as few batches as their order allows; what comes of them
+        is what would come of one after another. Changes nothing held. Each batch goes on where the
+        one before it ended, and must be in force (`add`) before the next is asked for; a fact that
+        cannot be learned is its error, and the others of its batch stand."""
 
     def add(self, edit: Edit, key: torch.Tensor, tensors: Mapping[str, torch.Tensor]) -> None:
         """Put a learned edit in force; key and tensors as in `LearnedEdit`."""
@@ -135,21 +138,13 @@ class Method(Protocol):
         """What the model is asked instead of (image, question), in the same order. Called while
         attached, inside `tracing`; all rows show as many pictures."""
 
-    def attach(self) -> None:
-        """Make the model answer with the edits in force. Undone exactly by `detach`."""
 
-    def detach(self) -> None:
-        """Give the model back: the very modules it had before `attach`."""
-
-    def tracing(self) -> AbstractContextManager[RouteTrace]:
-        """Collect the routing decisions of the prompts seen inside the context."""
-
-    def bypass(self) -> AbstractContextManager[None]:
-        """Inside the context the model answers as if no edit were held."""
-
-    def decisions(self, keys: torch.Tensor) -> Sequence[Decision] | None:
-        """What is decided just now on prompts with these keys, (B, D) as `tracing` showed them;
-        None where that depends on more."""
-
-    def prompt_lengths(self, lengths: Sequence[int] | torch.Tensor) -> AbstractContextManager[None]:
-        """Inside the context, row b's prompt is its first lengths[b] real tokens."""
+def one_by_one(
+    learn: Callable[[EditRequest], LearnedEdit], requests: Sequence[EditRequest]
+) -> Iterator[list[LearnedEdit | EditFailedError]]:
+    """`Method.learn_many` of a method that learns one fact at a time."""
+    for request in requests:
+        try:
+            yield [learn(request)]
+        except EditFailedError as error:
+            yield [error]

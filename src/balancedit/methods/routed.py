@@ -1,11 +1,10 @@
-"""What methods share that watch the prompts of one layer and change its output: the hooks, the
-prompts' keys, the training loop. How facts are learned and held is each method's own; what `Editor`
-relies on is `Method`, not this class.
+"""What a method has that watches the prompts of one layer and changes its output: the hooks, the
+prompts' keys, the training loop. How facts are learned and held is each method's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ import torch
 
 from balancedit.answering.generate import resumes
 from balancedit.codebook.pooling import Pool
-from balancedit.errors import EditFailedError, InputError
+from balancedit.errors import InputError
 from balancedit.inputs.pairing import Row
 from balancedit.inputs.pictures import Picture
 from balancedit.layer.decisions import Decision, RouteTrace
@@ -21,7 +20,7 @@ from balancedit.layer.edited import EditedLayer, Transformation
 from balancedit.layer.paths import ancestors, resolve_layer
 from balancedit.layer.prompts import with_answers
 from balancedit.layer.router import Router
-from balancedit.learning.answer_path import Recorded
+from balancedit.learning.answer_rows import Recorded
 from balancedit.learning.loop import (
     Schedule,
     Start,
@@ -31,9 +30,7 @@ from balancedit.learning.loop import (
     frozen,
     last_logits,
 )
-from balancedit.methods.protocol import EditRequest, LearnedEdit
 from balancedit.models.loading import LoadedModel
-from balancedit.store.protocol import HeldEdits
 
 _ROWS = 32  # prompts in one pass
 
@@ -60,15 +57,16 @@ class Reading(NamedTuple):
     gives: list[bool]
 
 
-class RoutedMethod:
-    """A method's side of the protocol that concerns hooks.
+class RoutedLayer:
+    """What a method has that watches the prompts of one layer and changes its output: the router,
+    the edited layer beside it, and reading and training through them.
 
     pool: how a prompt's tokens become its key. key_layer: dotted path of the layer whose input
     makes the key; None: the edited one. apply: what an edit's tensors do to the edited layer's
-    output; a full weight unless given. Letters: D = width of the key layer's input.
+    output; a full weight unless given. `reads_once`: nothing that runs before the edited layer's
+    block is looked at, so that prompts may be read that far once (`prefill/prefix.py`). Letters:
+    D = width of the key layer's input.
     """
-
-    reads_late = False
 
     def __init__(
         self,
@@ -80,79 +78,53 @@ class RoutedMethod:
         layer = resolve_layer(loaded.model, loaded.layer)
         watched = resolve_layer(loaded.model, key_layer) if key_layer else layer
         self.reads_once = not (key_layer and loaded.prefix.covers(key_layer))
-        self._loaded = loaded
-        self._router = Router(
+        self.loaded = loaded
+        self.router = Router(
             ancestors(loaded.model, loaded.layer),
             watched,
             pool,
             old_answers=loaded.old_answers,
             prefix=loaded.prefix if self.reads_once else None,
         )
-        self._layer = EditedLayer(layer, self._router, apply)
-
-    def learn(self, request: EditRequest) -> LearnedEdit:
-        """See `Method`; each method's own."""
-        raise NotImplementedError
-
-    def learn_many(
-        self, requests: Sequence[EditRequest]
-    ) -> Iterator[list[LearnedEdit | EditFailedError]]:
-        """See `Method`; one at a time."""
-        for request in requests:
-            try:
-                learned: LearnedEdit | EditFailedError = self.learn(request)
-            except EditFailedError as error:
-                learned = error
-            yield [learned]
+        self.layer = EditedLayer(layer, self.router, apply)
+        self.when_detached: list[Callable[[], None]] = []  # called when the model is given back
 
     def attach(self) -> None:
-        """Make the model answer with the edits in force."""
-        self._router.attach()
-        self._layer.attach()
-        if self.holds_claims:  # found out once a model: whether second passes may start late
-            resumes(self._loaded, self)  # type: ignore[arg-type]
+        """Make the model answer with the edits in force. Undone exactly by `detach`."""
+        self.router.attach()
+        self.layer.attach()
+        if self.router.claims:  # found out once a model: whether second passes may start late
+            resumes(self.loaded, self)
 
     def detach(self) -> None:
         """Give the model back as it was: no hook of ours is left, and no module was replaced."""
-        self._layer.detach()
-        self._router.detach()
+        self.layer.detach()
+        self.router.detach()
+        for forget in self.when_detached:
+            forget()
 
-    def add_many(self, held: HeldEdits) -> None:
-        """Not offered, where a method needs an edit's tensors to hold it."""
-        raise NotImplementedError(f"{type(self).__name__} takes stored edits one at a time")
-
-    def settle(self) -> None:
-        """Nothing, where edits do not depend on one another."""
-
-    def worded(self, rows: Sequence[Row]) -> Sequence[Row]:
-        """The rows as they are: the layer is what changes."""
-        return rows
+    def decide_by(self, decide: Decide | None, *, claims: bool = False) -> None:
+        """How prompts are routed from now on; None while no edit is held. claims: whether a
+        decision may wait for what the untouched model says."""
+        self.router.decide_by(decide, claims=claims)
 
     def tracing(self) -> AbstractContextManager[RouteTrace]:
         """Collect the routing decisions of the prompts seen inside the context."""
-        return self._router.tracing()
+        return self.router.tracing()
 
     def bypass(self) -> AbstractContextManager[None]:
         """Inside the context the model answers as if no edit were held."""
-        return self._router.paused()
-
-    @property
-    def asks_untouched(self) -> bool:
-        """Whether a request must say what the untouched model answers; no, unless a method does."""
-        return False
-
-    @property
-    def holds_claims(self) -> bool:
-        """Whether decisions may wait for the untouched model's answer; no, unless a method's do."""
-        return False
+        return self.router.paused()
 
     def decisions(self, keys: torch.Tensor) -> Sequence[Decision] | None:
-        """What is decided on prompts with these (B, D) keys."""
-        return self._router.decisions(keys)
+        """What is decided just now on prompts with these keys, (B, D) as `tracing` showed them;
+        None where that depends on more."""
+        return self.router.decisions(keys)
 
     def prompt_lengths(self, lengths: Sequence[int] | torch.Tensor) -> AbstractContextManager[None]:
-        """Inside the context, only that many real tokens of each row make its key."""
-        return self._router.prompt_lengths(lengths)
+        """Inside the context, row b's prompt is its first lengths[b] real tokens, and only they
+        make its key."""
+        return self.router.prompt_lengths(lengths)
 
     @torch.no_grad()
     def prefill_keys(
@@ -160,12 +132,12 @@ class RoutedMethod:
     ) -> torch.Tensor:
         """(prompts, D) float32 keys from one batched forward pass, while attached; nothing fires
         in it."""
-        inputs = self._loaded.to_device(self._loaded.prompter.inputs(images, questions))
-        with self.bypass(), self._router.tracing() as trace:
-            self._loaded.model(**inputs, **last_logits(self._loaded.model, 1), use_cache=False)
+        inputs = self.loaded.to_device(self.loaded.prompter.inputs(images, questions))
+        with self.bypass(), self.router.tracing() as trace:
+            self.loaded.model(**inputs, **last_logits(self.loaded.model, 1), use_cache=False)
         return trace.stacked_keys()
 
-    def _read(self, prompts: Sequence[Prompt]) -> Reading:
+    def read(self, prompts: Sequence[Prompt]) -> Reading:
         """Read prompts, while attached, in as few passes as memory allows; nothing fires."""
         parts = [self._pass(prompts[at : at + _ROWS]) for at in range(0, len(prompts), _ROWS)]
         states = Recorded()
@@ -178,16 +150,16 @@ class RoutedMethod:
     def _pass(self, prompts: Sequence[Prompt]) -> Reading:
         """One batched forward pass over prompts with answers behind them, while attached; nothing
         fires in it."""
-        model, prompter = self._loaded.model, self._loaded.prompter
+        model, prompter = self.loaded.model, self.loaded.prompter
         asked = prompter.inputs([p.image for p in prompts], [p.question for p in prompts])
         behind = [p.learned or p.expected for p in prompts]
-        inputs = with_answers(model, self._loaded.to_device(asked), behind)
+        inputs = with_answers(model, self.loaded.to_device(asked), behind)
         gives = [False] * len(prompts)
         with (
             self.bypass(),
             self.prompt_lengths(asked["attention_mask"].sum(1)),
-            self.tracing() as trace,
-            self._loaded.answers.recorded(
+            self.router.tracing() as trace,
+            self.loaded.answers.recorded(
                 [p.learned for p in prompts], max(map(len, behind))
             ) as found,
         ):
@@ -201,21 +173,17 @@ class RoutedMethod:
                 model(**inputs, **last_logits(model, 1), use_cache=False)
         return Reading(trace.stacked_keys(), found, gives)
 
-    def _has_short_way(self, row: Row, answer: Sequence[int]) -> bool:
+    def has_short_way(self, row: Row, answer: Sequence[int]) -> bool:
         """Whether answers may go the short way (`learning/answer_path.py`); found out once a
         model, with this row, while attached."""
-        model, prompter = self._loaded.model, self._loaded.prompter
+        model, prompter = self.loaded.model, self.loaded.prompter
         answers = [answer, answer[-1:]]  # of unlike lengths
         prompts = prompter.inputs([row[0]] * 2, [row[1]] * 2)
-        inputs = with_answers(model, self._loaded.to_device(prompts), answers)
+        inputs = with_answers(model, self.loaded.to_device(prompts), answers)
         with self.bypass(), frozen(model):
-            return self._loaded.answers.fits(inputs, answers)
+            return self.loaded.answers.fits(inputs, answers)
 
-    def _decide_by(self, decide: Decide | None) -> None:
-        """How prompts are routed from now on; None while no edit is held."""
-        self._router.decide_by(decide, claims=self.holds_claims)
-
-    def _finetune(
+    def finetune(
         self,
         image: Picture,
         question: str,
@@ -225,16 +193,16 @@ class RoutedMethod:
     ) -> Trained:
         """Train from `start` until the model answers `target`; what comes before the edited layer's
         block runs once. Raises `EditFailedError` when the loss is not a number."""
-        prompter = self._loaded.prompter
-        answer = prompter.answer_ids(target, self._loaded.eos)
-        inputs = self._loaded.to_device(prompter.inputs([image], [question]))
-        with self.bypass(), self._same_prompt(inputs):
-            return finetune(self._loaded.model, self._layer, inputs, answer, start, schedule)
+        prompter = self.loaded.prompter
+        answer = prompter.answer_ids(target, self.loaded.eos)
+        inputs = self.loaded.to_device(prompter.inputs([image], [question]))
+        with self.bypass(), self.same_prompt(inputs):
+            return finetune(self.loaded.model, self.layer, inputs, answer, start, schedule)
 
-    def _same_prompt(self, inputs: Mapping[str, torch.Tensor]) -> AbstractContextManager[None]:
+    def same_prompt(self, inputs: Mapping[str, torch.Tensor]) -> AbstractContextManager[None]:
         """For a loop over one prompt: what comes before the edited layer's block runs once, where
         the model allows it."""
-        model, prefix = self._loaded.model, self._loaded.prefix
+        model, prefix = self.loaded.model, self.loaded.prefix
         with frozen(model):
             fits = prefix.fits("training", lambda: model(**inputs, use_cache=False).logits)
         return prefix.held() if fits else nullcontext()

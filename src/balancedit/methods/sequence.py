@@ -13,20 +13,22 @@ H, W = a picture's height and width.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 
 from balancedit.codebook.codebook import Match
-from balancedit.codebook.pooling import last_key
+from balancedit.errors import EditFailedError
+from balancedit.inputs.pairing import Row
 from balancedit.inputs.pictures import Picture, Pictures, each
 from balancedit.layer.decisions import Decision
-from balancedit.methods.protocol import EditRequest, LearnedEdit
-from balancedit.methods.routed import RoutedMethod
-from balancedit.models.loading import LoadedModel
+from balancedit.methods.protocol import EditRequest, LearnedEdit, one_by_one
+from balancedit.methods.routed import RoutedLayer
+from balancedit.store.protocol import HeldEdits
 from balancedit.types import Edit
 
 Settings = Mapping[str, torch.Tensor]  # what a method's edit was made with, by name
@@ -45,39 +47,53 @@ class _Step:
     made_on: bytes
 
 
-class WeightSequence(RoutedMethod):
-    """The sequence of edits and the weight it led to, bound to one model.
+class WeightMaker(Protocol):
+    """How one method's edits make weights."""
 
-    The module's own parameter is never touched: the edited weight stands beside it, as a hook. A
-    method says how a weight is made (`_edited`), in how many steps, and with what settings.
-    """
+    @property
+    def name(self) -> str:
+        """The method's."""
 
-    sequential = True
-    positives = 0  # no radius to measure
-    negative = None
-
-    def __init__(self, loaded: LoadedModel) -> None:
-        super().__init__(loaded, last_key)
-        self._steps: list[_Step] = []
-        self._applied: tuple[str, torch.Tensor] | None = None  # whose weight the layer holds
+    @property
+    def config(self) -> Any:
+        """Its settings."""
 
     def binding(self) -> dict[str, str]:
-        """What a store of these edits is bound to beside the model."""
-        return {"layer": self._loaded.layer}
+        """What its weights depend on beside the model, the layer and each edit's settings."""
 
-    # -- what a method brings ----------------------------------------------------------------
-
-    def _settings(self) -> Settings:
+    def settings(self) -> Settings:
         """What a new edit is made with and must be made again with, on the CPU."""
-        raise NotImplementedError
 
-    def _edited(
+    def edited(
         self, request: EditRequest, start: torch.Tensor, settings: Settings
     ) -> tuple[torch.Tensor, int, float]:
         """The weight (O, D) that one edit makes of `start` (O, D), on the CPU; the optimiser's
         steps, and the loss after them. The same arguments give the same weight. Raises
         `EditFailedError`."""
-        raise NotImplementedError
+
+
+class WeightSequence:
+    """A method whose edits build on one another: the sequence of them and the weight it led to,
+    bound to one model; see `Method`.
+
+    The module's own parameter is never touched: the edited weight stands beside it, as a hook.
+    """
+
+    sequential = True
+    reads_late = False
+    positives = 0  # no radius to measure
+    negative = None
+    asks_untouched = False
+
+    def __init__(self, routing: RoutedLayer, maker: WeightMaker) -> None:
+        self.routing, self.maker = routing, maker
+        self.name, self.config = maker.name, maker.config
+        self._steps: list[_Step] = []
+        self._applied: tuple[str, torch.Tensor] | None = None  # whose weight the layer holds
+
+    def binding(self) -> dict[str, str]:
+        """What a store of these edits is bound to beside the model."""
+        return {"layer": self.routing.loaded.layer} | self.maker.binding()
 
     # -- learning ----------------------------------------------------------------------------
 
@@ -91,8 +107,8 @@ class WeightSequence(RoutedMethod):
         nothing is looked up by it.
         """
         self.settle()
-        settings = self._settings()
-        weight, steps, loss = self._edited(request, self._start(len(self._steps)), settings)
+        settings = self.maker.settings()
+        weight, steps, loss = self.maker.edited(request, self._start(len(self._steps)), settings)
         made_on = self._lineages()[-1]
         return LearnedEdit(
             key=torch.zeros(weight.shape[1]),
@@ -107,9 +123,15 @@ class WeightSequence(RoutedMethod):
             overlaps=self._steps[-1].edit.id if self._steps else None,
         )
 
+    def learn_many(
+        self, requests: Sequence[EditRequest]
+    ) -> Iterator[list[LearnedEdit | EditFailedError]]:
+        """See `Method`; each starts from what the one before it left."""
+        return one_by_one(self.learn, requests)
+
     def _start(self, n: int) -> torch.Tensor:
         """(O, D) the weight that the n-th edit, from 0, is made on."""
-        return self._steps[n - 1].weight if n else self._layer.base_weight
+        return self._steps[n - 1].weight if n else self.routing.layer.base_weight
 
     # -- holding -----------------------------------------------------------------------------
 
@@ -129,6 +151,10 @@ class WeightSequence(RoutedMethod):
         """Take an edit out of the sequence; `settle` then makes again those that came after it."""
         self._steps = [s for s in self._steps if s.edit.id != edit_id]
 
+    def add_many(self, held: HeldEdits) -> None:
+        """Not offered: a weight is wanted as soon as it is held."""
+        raise NotImplementedError(f"{self.name} takes stored edits one at a time")
+
     def settle(self) -> None:
         """Bring the layer's weight up to date with the edits held. Only edits that were made on
         others than those now before them are made again. Raises `EditFailedError`."""
@@ -137,7 +163,7 @@ class WeightSequence(RoutedMethod):
         for i in range(standing[-1] + 1 if standing else 0, len(self._steps)):
             step = self._steps[i]
             request = EditRequest(step.image, step.edit.question, step.edit.target, (), None)
-            step.weight, _, _ = self._edited(request, self._start(i), step.settings)
+            step.weight, _, _ = self.maker.edited(request, self._start(i), step.settings)
             step.made_on = lineages[i]
         self._apply_newest()
 
@@ -156,11 +182,11 @@ class WeightSequence(RoutedMethod):
             edit_id, weight = self._applied
             if newest is not None and newest.weight is weight:
                 return
-            self._layer.remove(edit_id)
+            self.routing.layer.remove(edit_id)
         self._applied = (newest.edit.id, newest.weight) if newest else None
         if newest is not None:
-            self._layer.add(newest.edit.id, {"weight": newest.weight})
-        self._decide_by(self._decide if newest else None)
+            self.routing.layer.add(newest.edit.id, {"weight": newest.weight})
+        self.routing.decide_by(self._decide if newest else None)
 
     def active(self) -> Sequence[str]:
         """Ids in force, oldest first."""
@@ -169,6 +195,10 @@ class WeightSequence(RoutedMethod):
     def neighbours(self, image: Picture | None, question: str, most: int) -> list[Match]:
         """None: no edit is nearer to a prompt than another."""
         return []
+
+    def worded(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """The rows as they are: the layer is what changes."""
+        return rows
 
     def _decide(self, keys: torch.Tensor) -> list[Decision]:
         """Every prompt goes through the weight that the newest edit left."""

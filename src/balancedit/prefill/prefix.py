@@ -16,28 +16,24 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_leaves, tree_map
-from transformers.cache_utils import Cache, DynamicLayer
 
 from balancedit.layer.calls import override
 from balancedit.layer.compiled import is_compiled
-from balancedit.layer.decisions import Said
 from balancedit.layer.paths import enclosing_stack
+from balancedit.prefill.passes import (
+    Noted,
+    RecordedPass,
+    blank,
+    cache_of,
+    cached_below,
+    copied,
+)
 
 LIMIT = 2**30  # bytes of prompts remembered a model
-
-
-class Noted(NamedTuple):
-    """What one way of making keys knows of a batch of prompts. said: what the untouched model
-    answers greedily; keys: (B, D) the prompts', as that way makes them."""
-
-    said: list[Said]
-    keys: torch.Tensor
 
 
 class Prefix:
@@ -53,7 +49,7 @@ class Prefix:
         self._beside = _beside(model, path)
         self._limit = limit
         self._fit: dict[str, bool] = {}
-        self._prompts: OrderedDict[Hashable, _Pass] | None = None
+        self._prompts: OrderedDict[Hashable, RecordedPass] | None = None
 
     def covers(self, path: str) -> bool:
         """Whether the module at this dotted path runs before the block."""
@@ -76,7 +72,7 @@ class Prefix:
     def _agrees(self, run: Callable[[], torch.Tensor]) -> bool:
         if any(is_compiled(module) for module in self._model.modules()):
             return False
-        first = _Pass()
+        first = RecordedPass()
         try:
             with self._recorded(first):
                 full = run()
@@ -92,7 +88,7 @@ class Prefix:
     def held(self) -> Iterator[None]:
         """Inside the context every forward pass of the model must bring the same inputs; all but
         the first start at the edited layer's block. For models that it `fits`."""
-        first = _Pass()
+        first = RecordedPass()
         with self._recorded(first), self._played(first, every=True):
             yield
 
@@ -104,7 +100,7 @@ class Prefix:
         if torch.is_grad_enabled() or not self._fit.get("generation"):
             yield nullcontext
             return
-        first = _Pass()
+        first = RecordedPass()
         with self._recorded(first):
             yield lambda: self._played(first) if first.complete else nullcontext()
 
@@ -142,7 +138,7 @@ class Prefix:
         if known is not None:
             known.noted[way] = noted
 
-    def _remembered(self, prompt: Hashable) -> _Pass | None:
+    def _remembered(self, prompt: Hashable) -> RecordedPass | None:
         return self._prompts.get(prompt) if self._prompts is not None else None
 
     @contextmanager
@@ -157,7 +153,7 @@ class Prefix:
             with self._played(known):
                 yield
             return
-        first = _Pass(inputs=inputs)
+        first = RecordedPass(inputs=inputs)
         with self._recorded(first):
             yield
         if not first.complete:
@@ -169,16 +165,16 @@ class Prefix:
     # -- the two ways ------------------------------------------------------------------------
 
     @contextmanager
-    def _recorded(self, into: _Pass) -> Iterator[None]:
+    def _recorded(self, into: RecordedPass) -> Iterator[None]:
         """Inside the context the first pass is written down."""
 
         def record(module: nn.Module, args: Any, output: Any) -> None:
             if not into.complete and not into.unfit:
-                into.outputs.setdefault(module, []).append(_copied(output))
+                into.outputs.setdefault(module, []).append(copied(output))
 
         def reach(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if not into.complete and not into.unfit:
-                found = _cached(args, kwargs, len(self._below))
+                found = cached_below(args, kwargs, len(self._below))
                 into.unfit = found is None
                 into.complete, into.cached = not into.unfit, found or []
 
@@ -190,7 +186,7 @@ class Prefix:
             yield
 
     @contextmanager
-    def _played(self, known: _Pass, *, every: bool = False) -> Iterator[None]:
+    def _played(self, known: RecordedPass, *, every: bool = False) -> Iterator[None]:
         """Inside the context the first pass starts at the edited layer's block; with `every`, all
         forward passes of the model do, from when `known` is complete."""
         playing = not every
@@ -211,7 +207,7 @@ class Prefix:
                 if not playing or at >= len(outputs):
                     return forward(*args, **kwargs)
                 played[module] = at + 1
-                return _copied(outputs[at])
+                return copied(outputs[at])
 
             return run
 
@@ -219,12 +215,12 @@ class Prefix:
             def run(*args: Any, **kwargs: Any) -> Any:
                 if not playing:
                     return forward(*args, **kwargs)
-                cache = _cache(args, kwargs)
+                cache = cache_of(args, kwargs)
                 if cache is not None:
                     cache.update(*known.cached[index], index)
                 output = known.outputs[self._below[-1]][0]
                 # What the blocks before the last one say is never looked at.
-                return _copied(output) if index == len(self._below) - 1 else _blank(output)
+                return copied(output) if index == len(self._below) - 1 else blank(output)
 
             return run
 
@@ -238,67 +234,6 @@ class Prefix:
             for i, module in enumerate(self._below):
                 undo.callback(override(module, "forward", below(i, module.forward)))
             yield
-
-
-@dataclass
-class _Pass:
-    """What one pass brought to the edited layer's block.
-
-    outputs: of the modules watched, in the order of their calls. cached: keys and values (rows,
-    heads, tokens, width) of every block below; empty for a pass without a cache. inputs: what the
-    model was called with.
-    """
-
-    outputs: dict[nn.Module, list[Any]] = field(default_factory=dict)
-    inputs: Mapping[str, torch.Tensor] = field(default_factory=dict)
-    cached: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
-    noted: dict[Hashable, Noted] = field(default_factory=dict)
-    complete: bool = False
-    unfit: bool = False  # its cache is not one that simply grows
-
-    @property
-    def size(self) -> int:
-        """Bytes held."""
-        tensors = [
-            *tree_leaves(list(self.outputs.values())),
-            *tree_leaves(self.cached),
-            *self.inputs.values(),
-        ]
-        return sum(t.nbytes for t in tensors if isinstance(t, torch.Tensor))
-
-
-def _copied(output: Any) -> Any:
-    """The same structure with tensors of their own: some models write into a module's output."""
-    return tree_map(
-        lambda leaf: leaf.detach().clone() if isinstance(leaf, torch.Tensor) else leaf, output
-    )
-
-
-def _blank(output: Any) -> Any:
-    """The same structure with tensors of the same shapes and no content."""
-    return tree_map(
-        lambda leaf: torch.empty_like(leaf) if isinstance(leaf, torch.Tensor) else leaf, output
-    )
-
-
-def _cache(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Cache | None:
-    return next((x for x in (*args, *kwargs.values()) if isinstance(x, Cache)), None)
-
-
-def _cached(
-    args: tuple[Any, ...], kwargs: dict[str, Any], blocks: int
-) -> list[tuple[torch.Tensor, torch.Tensor]] | None:
-    """Keys and values that the first blocks put into the cache a block is called with; None where
-    that is not one that simply grows."""
-    cache = _cache(args, kwargs)
-    if cache is None:
-        return []
-    found: list[tuple[torch.Tensor, torch.Tensor]] = []
-    for layer in cache.layers[:blocks]:
-        if type(layer) is not DynamicLayer or layer.keys is None or layer.values is None:
-            return None
-        found.append((layer.keys, layer.values))
-    return found
 
 
 def _beside(model: nn.Module, path: str) -> list[nn.Module]:

@@ -6,9 +6,11 @@ they belong to (`Binding`). `docs/store.md` describes the files and what is prom
 
 from balancedit.store.directory.store import DiskStore
 from balancedit.store.memory import MemoryStore
+from balancedit.store.opening import BACKENDS, open_store
 from balancedit.store.protocol import Binding, DamagedEdit, EditStore, HeldEdit, HeldEdits
 
 __all__ = [
+    "BACKENDS",
     "Binding",
     "DamagedEdit",
     "DiskStore",
@@ -16,4 +18,5 @@ __all__ = [
     "HeldEdit",
     "HeldEdits",
     "MemoryStore",
+    "open_store",
 ]
