@@ -159,7 +159,7 @@ def test_a_damaged_edit_is_named_and_left_out(run, on_tiny, picture, learned) ->
 
 
 def test_damage_found_late_is_named_too(run, on_tiny, picture, learned, monkeypatch) -> None:
-    from balancedit.store import disk
+    from balancedit.store.directory import store as disk
 
     monkeypatch.setattr(disk, "CHECKED_EDITS", 0)  # as in a large store
     (tensors,) = Path("edits").rglob(f"*{learned['id']}*.safetensors")
