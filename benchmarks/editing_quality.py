@@ -37,9 +37,8 @@ from balancedit.data import pocket
 from balancedit.data.sample import EditSample
 from balancedit.methods import LearnedEdit, Method, configure, make_method
 from balancedit.models.loading import LoadedModel, load_model
-from balancedit.records import record_of
 from balancedit.scope.rephrasing import rephrase
-from balancedit.teaching import PreparedFact, prepared, with_untouched
+from balancedit.teaching import PreparedFact, prepared, record_of, with_untouched
 from balancedit.types import Fact
 
 WAYS = ",".join(

@@ -105,7 +105,7 @@ def assert_saved_edits_give_the_same(
     loaded = make(edits=directory)
     with loaded:
         assert torch.equal(logits_of(loaded, *mixed), expected)
-    assert loaded.list() == editor.list()
+    assert loaded.edits() == editor.edits()
 
 
 def assert_a_batch_equals_its_singles(

@@ -67,7 +67,7 @@ def test_a_store_is_used_on_another_machine(
     here = editor.ask(*MIXED, max_new_tokens=6)
     monkeypatch.setattr(torch.nn.functional, "linear", rounding.by_rows)
     other = make_editor(key=key, edits=tmp_path)
-    assert other.list() == editor.list()
+    assert other.edits() == editor.edits()
     for a, b, image, question in zip(
         other.ask(*MIXED, max_new_tokens=6), here, *MIXED, strict=True
     ):
@@ -169,7 +169,7 @@ def test_a_conflict_retires_and_revert_restores(make_editor: Any, key: str) -> N
     assert new.retires == (old.id,)
     assert editor.get(old.id).state == "retired"
     assert editor.get(old.id).retired_by == new.id
-    assert [e.id for e in editor.list()] == [new.id]
+    assert [e.id for e in editor.edits()] == [new.id]
     assert editor.ask(A, QUESTION).text == "xyz"
     editor.revert(new.id)
     assert editor.get(old.id).state == "active"

@@ -190,7 +190,7 @@ def test_guessed_tokens_are_no_part_of_the_prompt(editor: Editor) -> None:
 
 
 def test_embeddings_are_decided_as_their_tokens_are(editor: Editor) -> None:
-    (edit,) = editor.list()
+    (edit,) = editor.edits()
     for question, fired in ((QUESTION, edit.id), (WHO, None)):
         inputs = inputs_of(editor, [A], [question])
         seen: dict[str, Any] = {}
@@ -212,7 +212,7 @@ def test_embeddings_are_decided_as_their_tokens_are(editor: Editor) -> None:
 
 
 def test_teacher_forced_rows_wait_for_their_own_prompts_answers(editor: Editor) -> None:
-    (edit,) = editor.list()
+    (edit,) = editor.edits()
     questions = [QUESTION, WHO, OTHER]
     prompts = inputs_of(editor, [A] * 3, questions)
     answers = [editor._loaded.prompter.answer_ids(a, 2) for a in ("zz", "no", "ab")]
@@ -247,7 +247,7 @@ def test_dropout_reaches_no_key_and_no_answer(editor: Editor) -> None:
             module.attention_dropout = 0.5
         if hasattr(module, "dropout") and isinstance(module.dropout, float):
             module.dropout = 0.5
-    (edit,) = editor.list()
+    (edit,) = editor.edits()
     editor.model.train()
     asked = [editor.ask(A, QUESTION) for _ in range(4)]
     assert [(a.text, a.fired) for a in asked] == [("ab", edit.id)] * 4

@@ -58,7 +58,7 @@ def test_together_they_overlap_and_conflict_as_one_at_a_time(
     assert related(many) == related(single)
     assert many[2].retires == (many[0].id,), "a conflict inside the batch"
     assert many[4].overlaps == many[1].id, "an overlap inside the batch"
-    states = [[e.state for e in ed.list(states=("active", "retired"))] for ed in (together, apart)]
+    states = [[e.state for e in ed.edits(states=("active", "retired"))] for ed in (together, apart)]
     assert states[0] == states[1]
     asked = ([A, B, tiny.picture(5)], [QUESTION, QUESTION, OTHER])
     for a, b, image, question in zip(together.ask(*asked), apart.ask(*asked), *asked, strict=True):
@@ -95,7 +95,7 @@ def test_what_fails_is_named_and_the_others_stand(make_editor: Any, tmp_path: Pa
     assert isinstance(made[2].error, InputError)
     assert [m.number for m in made[1:3]] == [1, 2]
     assert sorted(map(id, seen)) == sorted(map(id, made))
-    assert [e.id for e in editor.list()] == [made[0].id, made[3].id]
+    assert [e.id for e in editor.edits()] == [made[0].id, made[3].id]
 
 
 def test_a_fact_that_cannot_be_learned_leaves_the_others(
@@ -115,7 +115,7 @@ def test_a_fact_that_cannot_be_learned_leaves_the_others(
     made = editor.edit_many(FACTS[:2])
     assert made[0].answer_after == "ab"
     assert isinstance(made[1], FailedEdit)
-    assert [e.id for e in editor.list()] == [made[0].id]
+    assert [e.id for e in editor.edits()] == [made[0].id]
 
 
 def test_a_store_that_fails_keeps_what_it_took(
@@ -132,7 +132,7 @@ def test_a_store_that_fails_keeps_what_it_took(
     monkeypatch.setattr(editor._store, "commit", failing)
     with pytest.raises(StoreError, match="full"):
         editor.edit_many(FACTS[:2])
-    assert [e.target for e in editor.list()] == ["ab"]
+    assert [e.target for e in editor.edits()] == ["ab"]
     assert editor.ask(A, QUESTION).text == "ab"
     assert editor.ask(B, QUESTION).fired is None
 
@@ -233,9 +233,9 @@ def test_full_weights_and_factors_stand_side_by_side(make_editor: Any, tmp_path:
     second.edit_many([FACTS[1], FACTS[2]])
     answers = second.ask([A, B], QUESTION)
     assert [a.text for a in answers] == ["cd", "xyz"]
-    kinds = [set(second._method.routing.layer.tensors(e.id)) for e in second.list()]
+    kinds = [set(second._method.routing.layer.tensors(e.id)) for e in second.edits()]
     assert kinds == [{"a", "q"}, {"a", "q"}]
-    second.revert(second.list()[-1].id)
+    second.revert(second.edits()[-1].id)
     assert [a.text for a in second.ask([A, B], QUESTION)] == ["ab", "xyz"]
-    kinds = [set(second._method.routing.layer.tensors(e.id)) for e in second.list()]
+    kinds = [set(second._method.routing.layer.tensors(e.id)) for e in second.edits()]
     assert sorted(map(sorted, kinds)) == [["a", "q"], ["weight"]]

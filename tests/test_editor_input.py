@@ -49,14 +49,14 @@ def test_questions_that_cannot_be_asked(editor: Editor, question: Any, says: str
         editor.ask(PICTURE, question)
     with pytest.raises(InputError, match=says):
         editor.edit(PICTURE, question, "ab")
-    assert editor.list() == []
+    assert editor.edits() == []
 
 
 @pytest.mark.parametrize("answer", ["", "   ", "a" * 5_000, "\x00", None])
 def test_answers_that_cannot_be_taught(editor: Editor, answer: Any) -> None:
     with pytest.raises(InputError, match="answer"):
         editor.edit(PICTURE, "what?", answer)
-    assert editor.list() == []
+    assert editor.edits() == []
 
 
 def test_a_question_beyond_the_models_context(editor: Editor) -> None:
@@ -89,7 +89,7 @@ def test_an_answer_the_model_gives_already_is_a_warning(make_editor: Any) -> Non
     assert not any("already" in warning for warning in first.warnings)
     assert any("already answered 'ab'" in w for w in again.warnings)
     assert again.retires == (), "the same answer is no conflict"
-    assert len(editor.list()) == 2
+    assert len(editor.edits()) == 2
     editor.revert(again.id)
     assert editor.ask(PICTURE, "what?").text == "ab"
 
@@ -107,7 +107,7 @@ def test_a_loss_that_is_no_number_keeps_nothing(
     monkeypatch.setattr(F, "cross_entropy", lambda *args, **how: real(*args, **how) * math.nan)
     with pytest.raises(EditFailedError, match="smaller step"):
         editor.edit(PICTURE, "what?", "ab", rephrasings=["it?"])
-    assert editor.list(states=("active", "retired", "reverted")) == []
+    assert editor.edits(states=("active", "retired", "reverted")) == []
 
 
 def test_counts_of_images_and_questions_must_agree(editor: Editor) -> None:

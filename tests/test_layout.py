@@ -14,7 +14,7 @@ ORDER = (
     *("version", "errors", "types"),
     *("inputs", "files", "codebook", "layer", "prefill", "scope", "learning"),
     *("models", "store", "answering", "data", "methods"),
-    *("records", "teaching", "holding", "editor", "bench", "cli", "__main__"),
+    *("holding", "teaching", "editor", "bench", "cli", "__main__"),
 )
 
 #: Files longer than 300 lines, and why each of them is.

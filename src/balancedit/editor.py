@@ -7,46 +7,33 @@ through `EditStore`.
 
 from __future__ import annotations
 
-import builtins
-import threading
-import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import replace
-from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 import torch
 from torch import nn
 
+from balancedit.answering.ask import How, stream_answers
+from balancedit.answering.explain import reason
 from balancedit.answering.force import ForcedAnswer, force_answers
-from balancedit.answering.generate import (
-    GeneratedAnswer,
-    generate_answers,
-    is_remembered,
-    remembering,
-)
-from balancedit.answering.stream import AnswerStream, Asking, TextStream
-from balancedit.errors import (
-    BalanceditError,
-    DamagedEditError,
-    EditFailedError,
-    InputError,
-    StoreError,
-)
-from balancedit.inputs.pairing import Row, Sources, Texts, batches, paired
-from balancedit.inputs.pictures import Picture, Shown, open_pictures, small_copy
-from balancedit.inputs.text import check_answer, check_question
-from balancedit.layer.prompts import evaluating
-from balancedit.methods import LearnedEdit, Method, configure, make_method
+from balancedit.answering.generate import generate_answers, remembering
+from balancedit.answering.stream import AnswerStream, TextStream
+from balancedit.errors import StoreError
+from balancedit.holding import Holding
+from balancedit.inputs.pairing import Sources, Texts, checked, paired
+from balancedit.inputs.pictures import Shown
+from balancedit.inputs.text import check_answer
+from balancedit.layer.prompts import ANSWER_TOKENS
+from balancedit.methods import Method, configure, make_method
 from balancedit.models.loading import LoadedModel, load_model
-from balancedit.records import reason, record_of, with_outcome
 from balancedit.store import Binding, DamagedEdit, DiskStore, EditStore, MemoryStore
 from balancedit.store.copying import copy_store
-from balancedit.teaching import PreparedFact, prepared, with_untouched
+from balancedit.teaching import Teacher
 from balancedit.types import (
+    BATCH_SIZE,
     Answer,
     Edit,
     EditState,
@@ -55,8 +42,6 @@ from balancedit.types import (
     FailedEdit,
     Neighbour,
 )
-
-_TOGETHER = 32  # facts prepared, asked about and, where that is possible, learned together
 
 
 class Editor:
@@ -71,12 +56,9 @@ class Editor:
         self._loaded = loaded
         self._method = method
         self._store = store
-        self._lock = threading.RLock()
-        self._attached = 0
-        self._holder: int | None = None  # the thread that the model is attached in
-        self._entered: builtins.list[AbstractContextManager[nn.Module]] = []
-        self._damaged: dict[str, DamagedEdit] = {}
-        self._sync()
+        self._holding = Holding(loaded, method, store)
+        self._teacher = Teacher(loaded, method, store, self._holding)
+        self._entered: list[AbstractContextManager[nn.Module]] = []
 
     @classmethod
     def load(
@@ -164,9 +146,9 @@ class Editor:
         In a store of more than a few hundred edits, keys and the files' sizes are checked when it
         is opened, and the content of a file when the edit first fires; one found damaged then is
         left out from that answer on, and named here."""
-        return tuple(self._damaged.values())
+        return self._holding.damaged
 
-    def list(self, *, states: Sequence[EditState] = ("active",)) -> builtins.list[Edit]:
+    def edits(self, *, states: Sequence[EditState] = ("active",)) -> list[Edit]:
         """Edits in these states, oldest first."""
         return [e for e in self._store.edits().values() if e.state in states]
 
@@ -183,10 +165,8 @@ class Editor:
         image: Shown | None,
         question: str,
         *,
-        max_new_tokens: int = ...,
-        num_beams: int = ...,
-        batch_size: int = ...,
         stream: Literal[False] = ...,
+        **how: Unpack[How],
     ) -> Answer: ...
 
     @overload
@@ -195,32 +175,18 @@ class Editor:
         image: Shown | Sources | None,
         question: Texts,
         *,
-        max_new_tokens: int = ...,
-        num_beams: int = ...,
-        batch_size: int = ...,
         stream: Literal[False] = ...,
-    ) -> builtins.list[Answer]: ...
+        **how: Unpack[How],
+    ) -> list[Answer]: ...
 
     @overload
     def ask(
-        self,
-        image: Sources,
-        question: str,
-        *,
-        max_new_tokens: int = ...,
-        num_beams: int = ...,
-        batch_size: int = ...,
-        stream: Literal[False] = ...,
-    ) -> builtins.list[Answer]: ...
+        self, image: Sources, question: str, *, stream: Literal[False] = ..., **how: Unpack[How]
+    ) -> list[Answer]: ...
 
     @overload
     def ask(
-        self,
-        image: Shown | None,
-        question: str,
-        *,
-        max_new_tokens: int = ...,
-        stream: Literal[True],
+        self, image: Shown | None, question: str, *, stream: Literal[True], **how: Unpack[How]
     ) -> TextStream: ...
 
     @overload
@@ -229,9 +195,8 @@ class Editor:
         image: Shown | Sources | None,
         question: str | Texts,
         *,
-        max_new_tokens: int = ...,
-        batch_size: int = ...,
         stream: Literal[True],
+        **how: Unpack[How],
     ) -> AnswerStream | TextStream: ...
 
     def ask(
@@ -239,11 +204,11 @@ class Editor:
         image: Shown | Sources | None,
         question: str | Texts,
         *,
-        max_new_tokens: int = 32,
+        max_new_tokens: int = ANSWER_TOKENS,
         num_beams: int = 1,
-        batch_size: int = 32,
+        batch_size: int = BATCH_SIZE,
         stream: bool = False,
-    ) -> Answer | builtins.list[Answer] | TextStream | AnswerStream:
+    ) -> Answer | list[Answer] | TextStream | AnswerStream:
         """Answer one question about one image, or many at once.
 
         image: a path, bytes, a PIL image, `Pictures` (several in one prompt) or None (no image); or
@@ -254,52 +219,23 @@ class Editor:
         Raises `ImageError` or `InputError`.
         """
         single, pairs = paired(image, question)
-        rows = [(_opened(i), check_question(q)) for i, q in pairs]
+        rows = [checked(i, q) for i, q in pairs]
+        how = How(max_new_tokens=max_new_tokens, num_beams=num_beams, batch_size=batch_size)
         if stream:
-            if num_beams != 1:
-                raise InputError("a beam search has no answer before its end; stream with one beam")
-            made = self._stream(rows, max_new_tokens, batch_size)
+            made = stream_answers(self._loaded, self._method, rows, self._holding, how)
             return TextStream(made) if single else made
-        with self._working():
-            answers = [
-                _as_answer(a) for a in self._generate(rows, max_new_tokens, num_beams, batch_size)
-            ]
-        return answers[0] if single else answers
-
-    def _stream(self, rows: Sequence[Row], max_new_tokens: int, batch_size: int) -> AnswerStream:
-        """The answers to rows while they come; the editor is at work on them until the last."""
-        if self._holder == threading.get_ident():
-            raise InputError(
-                "ask(stream=True) works in a thread of its own, which waits for `with editor:` to "
-                "end; leave that context first, or stream through editor.model.generate"
-            )
-
-        def ask(batch: Sequence[int], **more: Any) -> builtins.list[Answer]:
-            some = [rows[i] for i in batch]
-            return [
-                _as_answer(a) for a in self._generate(some, max_new_tokens, 1, len(some), **more)
-            ]
-
-        prompter = self._loaded.prompter
-        return AnswerStream(
-            Asking(
-                builtins.list(batches([image for image, _ in rows], batch_size)),
-                ask,
-                self._working,
-                lambda ids: prompter.decode(torch.tensor([ids]))[0],
-                self._loaded.ends,
-            )
-        )
+        with self._holding.working():
+            answers = generate_answers(self._loaded, self._method, rows, **how)
+        return answers[0].answer if single else [one.answer for one in answers]
 
     def explain(self, image: Shown | None, question: str, *, nearest: int = 5) -> Explanation:
         """Why a query gets the answer it gets: the nearest edits, their radii, which one fired, and
         what the untouched model says."""
-        picture = _opened(image)
-        question = check_question(question)
-        with self._working(), remembering(self._loaded, self._method):
-            answer = self.ask(picture, question)
+        picture, question = row = checked(image, question)
+        with self._holding.working(), remembering(self._loaded, self._method):
+            answer = generate_answers(self._loaded, self._method, [row])[0].answer
             with self._method.routing.bypass():
-                base = self._generate([(picture, question)])[0].text
+                base = generate_answers(self._loaded, self._method, [row])[0].text
             matches = self._method.neighbours(picture, question, nearest)
             named = [m.id for m in matches] + ([answer.nearest] if answer.nearest else [])
             edits = self._store.records(named)
@@ -313,8 +249,8 @@ class Editor:
         answers: Sequence[str],
         *,
         candidates: int = 1,
-        batch_size: int = 32,
-    ) -> builtins.list[ForcedAnswer]:
+        batch_size: int = BATCH_SIZE,
+    ) -> list[ForcedAnswer]:
         """Teacher forcing: for each question and answer, what the model finds most likely at every
         token of that answer, given the tokens before it.
 
@@ -322,9 +258,9 @@ class Editor:
         with published ones. candidates: how many tokens are kept at each place. Raises `ImageError`
         or `InputError`.
         """
-        rows = [(_opened(i), check_question(q)) for i, q in zip(images, questions, strict=True)]
+        rows = [checked(i, q) for i, q in zip(images, questions, strict=True)]
         forced = [check_answer(answer) for answer in answers]
-        with self._working():
+        with self._holding.working():
             return force_answers(
                 self._loaded,
                 self._method,
@@ -341,7 +277,7 @@ class Editor:
         the same, bit for bit. It holds for every editor that shares the model (`Editor.on`), and
         keeps up to a gigabyte. The model's weights must not change meanwhile."""
         with ExitStack() as context:
-            with self._working():
+            with self._holding.working():
                 context.enter_context(remembering(self._loaded, self._method))
             yield
 
@@ -378,7 +314,7 @@ class Editor:
         facts: Iterable[Fact],
         *,
         progress: Callable[[Edit | FailedEdit], None] | None = None,
-    ) -> builtins.list[Edit | FailedEdit]:
+    ) -> list[Edit | FailedEdit]:
         """Teach the model many answers, trained together in batches; what comes of each fact, in
         their order.
 
@@ -397,98 +333,24 @@ class Editor:
             if progress is not None:
                 progress(outcome)
 
-        numbered = enumerate(facts)
-        with self._working():
-            while some := builtins.list(islice(numbered, _TOGETHER)):
-                with remembering(self._loaded, self._method):
-                    self._teach(some, settled)
+        with self._holding.working():
+            self._teacher.teach(facts, settled)
         return [made[number] for number in sorted(made)]
-
-    def _teach(
-        self,
-        facts: Sequence[tuple[int, Fact]],
-        settled: Callable[[int, Edit | FailedEdit], None],
-    ) -> None:
-        """Teach some facts, given with their numbers; tell `settled` what comes of each."""
-        ready: builtins.list[PreparedFact] = []
-        for number, fact in facts:
-            try:
-                ready.append(prepared(self._loaded, self._method, number, fact))
-            except BalanceditError as error:
-                settled(number, FailedEdit(number, str(fact.question), error))
-        if self._method.asks_untouched:
-            ready = with_untouched(self._loaded, self._method, ready)
-        ask = partial(self._some_of, ready)
-        left = iter(ready)
-        started = time.perf_counter()
-        for outcomes in self._method.learn_many([fact.request for fact in ready]):
-            batch = builtins.list(zip(islice(left, len(outcomes)), outcomes, strict=True))
-            good = [(f, o) for f, o in batch if not isinstance(o, EditFailedError)]
-            before = ask([fact for fact, _ in good])
-            share = (time.perf_counter() - started) / len(batch)
-            records = [
-                record_of(self._method.name, fact, learned, said, share)
-                for (fact, learned), said in zip(good, before, strict=True)
-            ]
-            kept = self._kept(good, records, ask)
-            for one, outcome in batch:
-                settled(
-                    one.number,
-                    one.failed(outcome) if isinstance(outcome, EditFailedError) else next(kept),
-                )
-            started = time.perf_counter()
-
-    def _some_of(
-        self, asked: Sequence[PreparedFact], wanted: Sequence[PreparedFact]
-    ) -> builtins.list[str]:
-        """What the model says now about some of the facts that were asked about together; where
-        that batch is remembered it is asked again as it was, and so not read again."""
-        rows = [fact.query for fact in asked]
-        if not is_remembered(self._loaded, rows):
-            return [answer.text for answer in self._generate([fact.query for fact in wanted])]
-        said = {
-            fact.number: answer.text
-            for fact, answer in zip(asked, self._generate(rows), strict=True)
-        }
-        return [said[fact.number] for fact in wanted]
-
-    def _kept(
-        self,
-        learned: Sequence[tuple[PreparedFact, LearnedEdit]],
-        records: Sequence[Edit],
-        ask: Callable[[Sequence[PreparedFact]], Sequence[str]],
-    ) -> Iterator[Edit]:
-        """Put a batch in force, see what it answers, and store its edits one by one, in order.
-        ask: what the model says about facts."""
-        try:
-            for (_, new), record in zip(learned, records, strict=True):
-                for retired in new.retires:
-                    self._method.remove(retired)
-                self._method.add(record, new.key, new.tensors)
-            self._method.settle()
-            after = ask([fact for fact, _ in learned])
-            for (fact, new), record, said in zip(learned, records, after, strict=True):
-                picture = small_copy(fact.request.image)
-                done = with_outcome(record, said)
-                yield self._store.commit(done, new.key, dict(new.tensors), picture)
-        except BaseException:
-            self._sync()  # the store is the truth: what it did not take is not held
-            raise
 
     def revert(self, edit_id: str) -> Edit:
         """Take an edit back; what it had replaced returns. With no edit left the model is the base
         model, bit for bit. Raises `EditNotFoundError` or `StoreError`."""
-        with self._lock:
+        with self._holding.lock:
             self.refresh()
             wanted = self._store.resolve(edit_id)
             changed = self._store.revert(wanted)
-            self._sync()
+            self._holding.sync()
         return next(e for e in changed if e.id == wanted)
 
     def save(self, directory: str | Path) -> Path:
         """Copy every edit held into a new store at `directory`. Raises `StoreError` when it holds
         edits already."""
-        with self._lock:
+        with self._holding.lock:
             self.refresh()
             copy_store(self._store, Path(directory))
         return Path(directory)
@@ -496,28 +358,13 @@ class Editor:
     def refresh(self) -> None:
         """Take over what other processes committed to the same store. Called before every answer;
         costs microseconds when there is nothing new."""
-        if self._store.changed():
-            with self._lock:
-                self._sync()
+        self._holding.refresh()
 
     # -- the raw model -----------------------------------------------------------------------
 
-    @contextmanager
-    def attached(self) -> Iterator[nn.Module]:
+    def attached(self) -> AbstractContextManager[nn.Module]:
         """Inside the context the raw model answers with the edits in force."""
-        with self._lock:
-            if not self._attached:
-                self._method.settle()
-                self._method.routing.attach()
-            self._attached += 1
-            self._holder = threading.get_ident()
-            try:
-                yield self._loaded.model
-            finally:
-                self._attached -= 1
-                if not self._attached:
-                    self._holder = None
-                    self._method.routing.detach()
+        return self._holding.attached()
 
     def __enter__(self) -> Editor:
         context = self.attached()
@@ -534,10 +381,9 @@ class Editor:
         """A batch for the raw model: ``input_ids`` and ``attention_mask`` (B, T), padded on the
         left, ``pixel_values`` and what else the processor makes, on the model's device. Every row
         shows as many pictures."""
-        pictures = [_opened(i) for i in images]
-        prompts = [check_question(q) for q in questions]
+        asked = [checked(i, q) for i, q in zip(images, questions, strict=True)]
         with self.attached():
-            rows = self._method.worded(list(zip(pictures, prompts, strict=True)))
+            rows = self._method.worded(asked)
         inputs = self._loaded.prompter.inputs([i for i, _ in rows], [q for _, q in rows])
         return self._loaded.to_device(inputs)
 
@@ -556,82 +402,13 @@ class Editor:
         with self.attached(), prompts:
             return self._loaded.model(**inputs)
 
-    # -- inside ------------------------------------------------------------------------------
+    if not TYPE_CHECKING:  # which would take the name for the type in every line above
 
-    @contextmanager
-    def _working(self) -> Iterator[None]:
-        """One of the editor's own calls: with the edits in force, as the store has them now."""
-        with (
-            self._lock,
-            evaluating(self._loaded.model),
-            self.attached(),
-            self._loaded.pictures.reused(),
-        ):
-            self.refresh()
-            yield
-
-    def _sync(self) -> None:
-        """Make the method hold exactly the store's active edits."""
-        wanted = self._store.active()
-        held = set(self._method.active())
-        missing = [i for i in wanted if i not in held]
-        if missing and self._method.sequential:  # what comes after it is added again behind it
-            missing = wanted[wanted.index(missing[0]) :]
-        for gone in held - (set(wanted) - set(missing)):
-            self._method.remove(gone)
-        standing = set(wanted) - set(missing)
-        self._damaged = {i: d for i, d in self._damaged.items() if i in standing}
-        if missing:
-            self._take_over(missing)
-        if self._attached:
-            self._method.settle()
-
-    def _take_over(self, missing: Sequence[str]) -> None:
-        """Put stored edits in force, all but damaged ones."""
-        if self._method.reads_late:
-            held, damaged = self._store.held(missing)
-            late = [
-                partial(self._read, e.id, read)
-                for e, read in zip(held.edits, held.read, strict=True)
-            ]
-            self._method.add_many(replace(held, read=late))
-        else:
-            good, damaged = self._store.load(missing)
-            for entry in good:
-                self._method.add(entry.edit, entry.key, entry.tensors)
-        self._damaged |= {d.id: d for d in damaged}
-
-    def _read(self, edit_id: str, read: Callable[[], dict[str, torch.Tensor]]) -> Any:
-        """A stored edit's tensors, when they are first wanted."""
-        try:
-            return read()
-        except DamagedEditError as error:
-            self._damaged[edit_id] = DamagedEdit(edit_id, error.reason)
-            raise
-
-    def _generate(
-        self,
-        rows: Sequence[tuple[Picture | None, str]],
-        max_new_tokens: int = 32,
-        num_beams: int = 1,
-        batch_size: int = 32,
-        **more: Any,
-    ) -> builtins.list[GeneratedAnswer]:
-        return generate_answers(
-            self._loaded,
-            self._method,
-            rows,
-            max_new_tokens=max_new_tokens,
-            num_beams=num_beams,
-            batch_size=batch_size,
-            **more,
-        )
-
-
-def _opened(image: Shown | None) -> Picture | None:
-    return None if image is None else open_pictures(image)
-
-
-def _as_answer(row: GeneratedAnswer) -> Answer:
-    d = row.decision
-    return Answer(row.text, d.fired, d.nearest, d.distance, d.radius)
+        def list(self, *, states: Sequence[EditState] = ("active",)) -> list[Edit]:
+            """The former name of `edits`."""
+            warnings.warn(
+                "Editor.list is now Editor.edits; the old name goes with the next release",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            return self.edits(states=states)

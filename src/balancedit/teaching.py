@@ -1,20 +1,37 @@
-"""A fact as a method learns it: its picture decoded, its texts checked, its samples made."""
+"""How facts become edits in force: prepared, learned, recorded and committed, in that order."""
 
 from __future__ import annotations
 
+import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
 
-from balancedit.answering.generate import check_learnable, untouched
-from balancedit.errors import BalanceditError, InputError
+from balancedit.answering.generate import (
+    check_learnable,
+    generate_answers,
+    is_remembered,
+    remembering,
+    untouched,
+)
+from balancedit.errors import BalanceditError, EditFailedError, InputError
+from balancedit.holding import Holding
 from balancedit.inputs.pairing import Row
-from balancedit.inputs.pictures import open_pictures
-from balancedit.inputs.text import check_answer, check_question
-from balancedit.methods import EditRequest, Method
+from balancedit.inputs.pictures import open_pictures, picture_hash, small_copy
+from balancedit.inputs.text import check_answer, check_question, same_text
+from balancedit.methods import EditRequest, LearnedEdit, Method
 from balancedit.models.loading import LoadedModel
 from balancedit.scope.samples import negative_sample, positive_samples
-from balancedit.types import Fact, FailedEdit, PositiveSource
+from balancedit.store import EditStore
+from balancedit.types import BATCH_SIZE, Edit, Fact, FailedEdit, PositiveSource
+
+#: Told what comes of a fact: its number, and the edit or the failure.
+Settled = Callable[[int, Edit | FailedEdit], None]
+#: What the model says now about facts.
+Ask = Callable[[Sequence["PreparedFact"]], Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -77,3 +94,133 @@ def with_untouched(
         fact if fact.new else replace(fact, request=replace(fact.request, untouched=text))
         for fact, text in zip(facts, said, strict=True)
     ]
+
+
+def record_of(
+    method: str, fact: PreparedFact, learned: LearnedEdit, before: str, seconds: float
+) -> Edit:
+    """The record of a learned fact. before: what the model answers while it is not in force;
+    seconds: how long learning it took, beside preparing it."""
+    request = fact.request
+    return Edit(
+        id=secrets.token_hex(4),
+        question=request.question,
+        target=request.target,
+        answer_before=before,
+        answer_after=None,
+        radius=learned.radius,
+        d_positive=learned.d_positive,
+        d_negative=learned.d_negative,
+        positives=request.positives,
+        positives_source=fact.positives_source,
+        negative=fact.negative,
+        image_sha256=picture_hash(request.image),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(fact.seconds + seconds, 3),
+        steps=learned.steps,
+        loss=learned.loss,
+        method=method,
+        old_answer=learned.old_answer,
+        old_tokens=learned.old_tokens,
+        overlaps=learned.overlaps,
+        retires=learned.retires,
+        warnings=learned.warnings,
+    )
+
+
+def with_outcome(edit: Edit, after: str) -> Edit:
+    """The record once `after`, the answer just after the edit, is known."""
+    warnings = list(edit.warnings)
+    if same_text(edit.answer_before, edit.target):
+        warnings.append(f"the model already answered '{edit.answer_before}' before the edit")
+    if not same_text(after, edit.target):
+        warnings.append(f"after the edit the model answers '{after}', not '{edit.target}'")
+    return replace(edit, answer_after=after, warnings=tuple(warnings))
+
+
+class Teacher:
+    """Teaches a model facts and keeps what it learned. Called while attached."""
+
+    def __init__(
+        self, loaded: LoadedModel, method: Method, store: EditStore, holding: Holding
+    ) -> None:
+        self._loaded = loaded
+        self._method = method
+        self._store = store
+        self._holding = holding
+
+    def teach(self, facts: Iterable[Fact], settled: Settled) -> None:
+        """Teach facts, so many at a time; tell `settled` what comes of each. Raises `StoreError`
+        when the store fails; what is stored by then stands."""
+        numbered = enumerate(facts)
+        while some := list(islice(numbered, BATCH_SIZE)):
+            with remembering(self._loaded, self._method):
+                self._teach(some, settled)
+
+    def _teach(self, facts: Sequence[tuple[int, Fact]], settled: Settled) -> None:
+        """Teach some facts, given with their numbers."""
+        ready = self._prepared(facts, settled)
+        ask = partial(self._some_of, ready)
+        left = iter(ready)
+        started = time.perf_counter()
+        for outcomes in self._method.learn_many([fact.request for fact in ready]):
+            batch = list(zip(islice(left, len(outcomes)), outcomes, strict=True))
+            good = [(f, o) for f, o in batch if not isinstance(o, EditFailedError)]
+            before = ask([fact for fact, _ in good])
+            share = (time.perf_counter() - started) / len(batch)
+            records = [
+                record_of(self._method.name, fact, learned, said, share)
+                for (fact, learned), said in zip(good, before, strict=True)
+            ]
+            kept = self._kept(good, records, ask)
+            for one, outcome in batch:
+                settled(
+                    one.number,
+                    one.failed(outcome) if isinstance(outcome, EditFailedError) else next(kept),
+                )
+            started = time.perf_counter()
+
+    def _prepared(self, facts: Sequence[tuple[int, Fact]], settled: Settled) -> list[PreparedFact]:
+        """The facts that can be learned from; the others are settled."""
+        ready: list[PreparedFact] = []
+        for number, fact in facts:
+            try:
+                ready.append(prepared(self._loaded, self._method, number, fact))
+            except BalanceditError as error:
+                settled(number, FailedEdit(number, str(fact.question), error))
+        if self._method.asks_untouched:
+            return with_untouched(self._loaded, self._method, ready)
+        return ready
+
+    def _some_of(self, asked: Sequence[PreparedFact], wanted: Sequence[PreparedFact]) -> list[str]:
+        """What the model says now about some of the facts that were asked about together; where
+        that batch is remembered it is asked again as it was, and so not read again."""
+        rows = [fact.query for fact in asked]
+        if not is_remembered(self._loaded, rows):
+            few = [fact.query for fact in wanted]
+            return [made.text for made in generate_answers(self._loaded, self._method, few)]
+        answers = generate_answers(self._loaded, self._method, rows)
+        said = {fact.number: made.text for fact, made in zip(asked, answers, strict=True)}
+        return [said[fact.number] for fact in wanted]
+
+    def _kept(
+        self,
+        learned: Sequence[tuple[PreparedFact, LearnedEdit]],
+        records: Sequence[Edit],
+        ask: Ask,
+    ) -> Iterator[Edit]:
+        """Put a batch in force, see what it answers, and store its edits one by one, in order."""
+        try:
+            for (_, new), record in zip(learned, records, strict=True):
+                for retired in new.retires:
+                    self._method.remove(retired)
+                self._method.add(record, new.key, new.tensors)
+            self._method.settle()
+            after = ask([fact for fact, _ in learned])
+            for (fact, new), record, said in zip(learned, records, after, strict=True):
+                picture = small_copy(fact.request.image)
+                done = with_outcome(record, said)
+                yield self._store.commit(done, new.key, dict(new.tensors), picture)
+        except BaseException:
+            self._holding.sync()  # the store is the truth: what it did not take is not held
+            raise

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from balancedit.errors import BalanceditError
     from balancedit.inputs.pictures import Shown
 
+#: Prompts that go through the model together, where nothing else is asked for.
+BATCH_SIZE = 32
+
 EditState = Literal["active", "retired", "reverted"]
 #: Where an edit's rephrasings came from; "none" for a method that wants none.
 PositiveSource = Literal["given", "model", "rules", "none"]

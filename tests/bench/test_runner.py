@@ -144,10 +144,10 @@ def test_a_sequence_is_probed_after_its_last_edit_and_not_learned_again(
 ) -> None:
     opened: list[Editor] = []
     run(tmp_path, make_editor, held=(3,), stop_after=4, opened=opened)
-    assert len(opened[-1].list(states=("active", "retired"))) == 3
-    first = {e.id for e in opened[-1].list(states=("active", "retired"))}
+    assert len(opened[-1].edits(states=("active", "retired"))) == 3
+    first = {e.id for e in opened[-1].edits(states=("active", "retired"))}
     rows = run(tmp_path, make_editor, held=(3,), opened=opened)
-    assert {e.id for e in opened[-1].list(states=("active", "retired"))} == first
+    assert {e.id for e in opened[-1].edits(states=("active", "retired"))} == first
     held = [r for r in rows if r["held"] == 3]
     assert [r["sample"] for r in held] == [s.id for s in SAMPLES]
     assert "Loc" not in held[0]["scores"]  # its neighbour is what the second edit is about
@@ -208,7 +208,7 @@ def test_a_smaller_size_asked_for_later_holds_no_more_than_its_own(
     opened: list[Editor] = []
     run(tmp_path, make_editor, held=(3,), opened=opened)
     run(tmp_path, make_editor, held=(2,), opened=opened)
-    assert len(opened[-1].list(states=("active", "retired"))) == 2
+    assert len(opened[-1].edits(states=("active", "retired"))) == 2
 
 
 def test_methods_may_join_results_later(make_editor: Any, tmp_path: Path) -> None:

@@ -293,7 +293,7 @@ def test_an_edit_keeps_its_scope_whatever_the_editors(sure: Any, tmp_path: Path)
     editor = sure(alpha=0.05, edits=tmp_path)
     edit = editor.edit(A, QUESTION, "ab", rephrasings=REWORDED)
     other: Editor = sure(edits=tmp_path)
-    assert other.list() == [edit]
+    assert other.edits() == [edit]
     asked = ([A, A, A], [QUESTION, WHO, OTHER])
     fired = [[x.fired for x in e.ask(*asked)] for e in (editor, other)]
     assert fired == [[edit.id, None, None]] * 2

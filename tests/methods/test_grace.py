@@ -189,7 +189,7 @@ def test_an_edit_that_joined_comes_into_its_own_when_the_other_goes(make: Any) -
     first = editor.edit(A, QUESTION, "ab")
     second = editor.edit(B, QUESTION, "ab")
     assert second.overlaps == first.id
-    assert [e.id for e in editor.list()] == [first.id, second.id]
+    assert [e.id for e in editor.edits()] == [first.id, second.id]
     assert [a.fired for a in editor.ask([A, B], QUESTION)] == [first.id, first.id]
     editor.revert(first.id)
     answer = editor.ask(B, QUESTION)

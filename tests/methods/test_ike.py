@@ -178,7 +178,7 @@ def test_answers_come_back_from_a_store(editing: Any, tmp_path: Path) -> None:
     again = editing(edits=tmp_path / "edits")
     assert prompts(again, A, "which?") == prompts(editor, A, "which?")
     assert again.ask(A, QUESTION).text == editor.ask(A, QUESTION).text
-    assert again.list() == [edit]
+    assert again.edits() == [edit]
 
 
 def test_what_does_not_fit_is_left_out_farthest_first(editing: Any) -> None:
@@ -202,7 +202,7 @@ def test_wrong_settings_are_refused(make: Any) -> None:
     editor = make("ike", data="okedit-pokcet")
     with pytest.raises(InputError, match="nearest: okedit-pocket"):
         editor.edit(A, QUESTION, "ab")
-    assert editor.list() == []
+    assert editor.edits() == []
 
 
 def test_the_presets() -> None:

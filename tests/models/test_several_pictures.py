@@ -208,7 +208,7 @@ def test_a_model_that_takes_one_picture_says_so(family: str) -> None:
             use(AB, QUESTION)
     with pytest.raises(InputError, match="takes 1 picture"):
         editor.edit(AB, QUESTION, "ab")
-    assert editor.list() == []
+    assert editor.edits() == []
     assert editor.ask(Pictures(A), QUESTION, max_new_tokens=2).text == (
         editor.ask(A, QUESTION, max_new_tokens=2).text
     )

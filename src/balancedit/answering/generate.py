@@ -22,8 +22,7 @@ from balancedit.layer.decisions import Decision, Said
 from balancedit.layer.prompts import ANSWER_TOKENS, decoding_plainly, evaluating
 from balancedit.models.loading import LoadedModel
 from balancedit.prefill.passes import Noted
-
-_ASKED = 32  # prompts asked together of the untouched model
+from balancedit.types import BATCH_SIZE, Answer
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,12 @@ class GeneratedAnswer:
     def text(self) -> str:
         """The answer's text."""
         return self.said.text
+
+    @property
+    def answer(self) -> Answer:
+        """It as a caller is given it."""
+        d = self.decision
+        return Answer(self.text, d.fired, d.nearest, d.distance, d.radius)
 
 
 class _Decoding(NamedTuple):
@@ -60,9 +65,9 @@ def generate_answers(
     method: Answers,
     rows: Sequence[Row],
     *,
-    max_new_tokens: int,
-    num_beams: int,
-    batch_size: int,
+    max_new_tokens: int = ANSWER_TOKENS,
+    num_beams: int = 1,
+    batch_size: int = BATCH_SIZE,
     **more: Any,
 ) -> list[GeneratedAnswer]:
     """Answer rows of (image or None, question), in batches of at most `batch_size`, in order.
@@ -101,7 +106,7 @@ def untouched(loaded: LoadedModel, method: Answers, rows: Sequence[Row]) -> list
     """What the untouched model says to rows of (image or None, question), greedily; called while
     attached."""
     with method.routing.bypass():
-        answers = generate_answers(loaded, method, rows, **_PLAIN._asdict(), batch_size=_ASKED)
+        answers = generate_answers(loaded, method, rows, **_PLAIN._asdict())
     return [answer.said for answer in answers]
 
 

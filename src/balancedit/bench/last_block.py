@@ -21,8 +21,7 @@ from balancedit.layer.edited import EditedLayer
 from balancedit.learning.answer_rows import Residual
 from balancedit.learning.loop import answer_logits, last_logits, with_answers
 from balancedit.models.loading import LoadedModel
-
-_BATCH = 32  # rows in one pass of the whole model
+from balancedit.types import BATCH_SIZE
 
 
 class Scored(NamedTuple):
@@ -90,7 +89,7 @@ class FromLastBlock:
     def encode(self, rows: Sequence[Scored]) -> list[Residual]:
         """One pass of the whole model for each batch of rows."""
         made: dict[int, Residual] = {}
-        for batch in batches([row.image for row in rows], _BATCH):
+        for batch in batches([row.image for row in rows], BATCH_SIZE):
             asked = [rows[i] for i in batch]
             inputs = _inputs(self._loaded, asked)
             with self._loaded.answers.recorded([row.answer for row in asked]) as found:

@@ -26,7 +26,7 @@ from balancedit.editor import Editor
 from balancedit.errors import BalanceditError
 from balancedit.files.journal import Journal
 from balancedit.inputs.images import pixel_hash
-from balancedit.types import Edit
+from balancedit.types import BATCH_SIZE, Edit
 
 BASE = "base"  # stands for the unedited model among the contenders
 EDITS = "edits"  # folder of the stores that sequences of edits are kept in
@@ -43,7 +43,7 @@ class Settings:
 
     contenders: tuple[Contender, ...]
     held: tuple[int, ...] = (1,)
-    batch_size: int = 32
+    batch_size: int = BATCH_SIZE
 
 
 class Runner:
@@ -270,7 +270,7 @@ def _about(edit: Edit) -> dict[str, Any]:
 
 def _facts(editor: Editor) -> set[tuple[str, str, str]]:
     """Question, target and picture of the edits made so far, those retired since among them."""
-    made = editor.list(states=("active", "retired"))
+    made = editor.edits(states=("active", "retired"))
     return {(e.question, e.target, e.image_sha256) for e in made}
 
 

@@ -24,6 +24,7 @@ from balancedit.cli.rescore import rescore
 from balancedit.cli.train_mend import train_mend
 from balancedit.cli.tune import tune
 from balancedit.errors import InputError, nearest_names
+from balancedit.types import BATCH_SIZE
 
 app = typer.Typer(help="Compare editing methods on a data set, and tabulate the results.")
 
@@ -74,7 +75,7 @@ def run(
     ] = "1",
     batch_size: Annotated[
         int, typer.Option(metavar="N", help="Questions asked together; bounds the memory.")
-    ] = 32,
+    ] = BATCH_SIZE,
     layer: LayerOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,

@@ -19,6 +19,7 @@ from balancedit.cli.bench_options import (
 from balancedit.cli.options import OutputOptions, with_options
 from balancedit.errors import InputError
 from balancedit.inputs.text import between_commas
+from balancedit.types import BATCH_SIZE
 
 
 @with_options
@@ -49,7 +50,7 @@ def tune(
     seed: Annotated[int, typer.Option(metavar="N", help="Of which settings are tried.")] = 0,
     batch_size: Annotated[
         int, typer.Option(metavar="N", help="Questions asked together; bounds the memory.")
-    ] = 32,
+    ] = BATCH_SIZE,
     layer: LayerOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,

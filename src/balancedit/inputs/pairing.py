@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 from balancedit.errors import InputError
-from balancedit.inputs.pictures import Picture, Shown, each
+from balancedit.inputs.pictures import Picture, Shown, each, open_pictures
+from balancedit.inputs.text import check_question
 
 Sources: TypeAlias = list[Shown | None] | tuple[Shown | None, ...]
 Row: TypeAlias = tuple[Picture | None, str]  #: what a prompt shows, and a question
@@ -31,6 +32,11 @@ def paired(images: Any, questions: Any) -> tuple[bool, list[tuple[Any, Any]]]:
             f"{len(images)} images for {len(questions)} questions; give as many of each, or one"
         )
     return False, list(zip(images, questions, strict=True))
+
+
+def checked(image: Shown | None, question: str) -> Row:
+    """One question about one image, opened and checked. Raises `ImageError`, `InputError`."""
+    return None if image is None else open_pictures(image), check_question(question)
 
 
 def batches(pictures: Sequence[Picture | None], size: int) -> Iterator[list[int]]:

@@ -1,0 +1,62 @@
+"""What a caller may say about how questions are answered, and answers that are given while they
+come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypedDict
+
+import torch
+
+from balancedit.answering.generate import generate_answers
+from balancedit.answering.protocol import Answers
+from balancedit.answering.stream import AnswerStream, Asking
+from balancedit.errors import InputError
+from balancedit.inputs.pairing import Row, batches
+from balancedit.models.loading import LoadedModel
+from balancedit.types import Answer
+
+
+class How(TypedDict, total=False):
+    """What `Editor.ask` takes beside its questions, for type checkers."""
+
+    max_new_tokens: int
+    num_beams: int
+    batch_size: int
+
+
+class Working(Protocol):
+    """What keeps edits in force; see `holding.Holding`."""
+
+    @property
+    def is_attached_here(self) -> bool:
+        """Whether the model is attached in this very thread."""
+
+    def working(self) -> AbstractContextManager[None]:
+        """One call, with the edits in force."""
+
+
+def stream_answers(
+    loaded: LoadedModel, method: Answers, rows: Sequence[Row], holding: Working, how: How
+) -> AnswerStream:
+    """Answer rows of (image or None, question) and give the text while it comes; the model is at
+    work on them, in a thread of its own, until the last. Raises `InputError` where it cannot."""
+    if how["num_beams"] != 1:
+        raise InputError("a beam search has no answer before its end; stream with one beam")
+    if holding.is_attached_here:
+        raise InputError(
+            "ask(stream=True) works in a thread of its own, which waits for `with editor:` to "
+            "end; leave that context first, or stream through editor.model.generate"
+        )
+
+    def ask(batch: Sequence[int], **more: Any) -> list[Answer]:
+        some = [rows[i] for i in batch]
+        made = generate_answers(loaded, method, some, **how, **more)
+        return [one.answer for one in made]
+
+    def decode(ids: list[int]) -> str:
+        return loaded.prompter.decode(torch.tensor([ids]))[0]
+
+    together = list(batches([image for image, _ in rows], how["batch_size"]))
+    return AnswerStream(Asking(together, ask, holding.working, decode, loaded.ends))
