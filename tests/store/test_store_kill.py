@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from store_cases import BINDING, assert_held, put
 
 from balancedit.store import Binding, DiskStore, database, files
-from store_cases import BINDING, assert_held, put
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 

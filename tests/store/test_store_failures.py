@@ -14,10 +14,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from balancedit.errors import DamagedEditError, EditNotFoundError, StoreError
-from balancedit.store import DiskStore, database
-from balancedit.store import disk as module
 from store_cases import (
     BINDING,
     WIDTH,
@@ -27,6 +23,10 @@ from store_cases import (
     make_key,
     put,
 )
+
+from balancedit.errors import DamagedEditError, EditNotFoundError, StoreError
+from balancedit.store import DiskStore, database
+from balancedit.store import disk as module
 
 
 @pytest.fixture

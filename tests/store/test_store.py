@@ -15,11 +15,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from balancedit.codebook.pooling import kept_as
-from balancedit.errors import EditNotFoundError, StoreError, StoreMismatchError
-from balancedit.store import Binding, DiskStore, EditStore, MemoryStore, database, files
-from balancedit.types import Edit
 from store_cases import (
     BINDING,
     WIDTH,
@@ -30,6 +25,11 @@ from store_cases import (
     make_tensors,
     put,
 )
+
+from balancedit.codebook.pooling import kept_as
+from balancedit.errors import EditNotFoundError, StoreError, StoreMismatchError
+from balancedit.store import Binding, DiskStore, EditStore, MemoryStore, database, files
+from balancedit.types import Edit
 
 
 @pytest.fixture
