@@ -31,13 +31,13 @@ test-mutants: $(DEV)
 	PYTHONPATH=tests $(BIN)/python -m mutants.check
 
 lint: $(DEV)
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests studies
+	$(BIN)/ruff format --check src tests studies
 	$(BIN)/mypy
 
 format: $(DEV)
-	$(BIN)/ruff format src tests benchmarks
-	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests studies
+	$(BIN)/ruff check --fix src tests studies
 
 setup: $(DEV)
 

@@ -25,7 +25,7 @@ from balancedit.files.journal import read_rows
 from balancedit.methods import METHODS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "studies"))
 from published import mmedit_records, okedit_files, write_mmedit, write_okedit, write_pictures
 
 ROOT = Path(__file__).parents[2]
@@ -98,13 +98,13 @@ def test_an_option_that_does_not_exist_would_be_found() -> None:
     with pytest.raises(Exception, match=r"(?i)no such option.*--presett"):
         parsed(["balancedit", "bench", "run", "--presett", "paper"])
     with pytest.raises(Exception, match=r"(?i)no such option.*--modell"):
-        parsed(["python", "benchmarks/key_map.py", "--out", "x", "--modell", "pocket"])
+        parsed(["python", "studies/key_map.py", "--out", "x", "--modell", "pocket"])
 
 
 def test_the_estimate_is_what_its_command_prints() -> None:
-    (shown,) = re.findall(r"\$ python benchmarks/paper_cost\.py\n(.*?)```", PAGE, re.S)
+    (shown,) = re.findall(r"\$ python studies/paper_cost\.py\n(.*?)```", PAGE, re.S)
     done = subprocess.run(
-        [sys.executable, "benchmarks/paper_cost.py"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "studies/paper_cost.py"], cwd=ROOT, capture_output=True, text=True
     )
     assert [x.rstrip() for x in done.stdout.splitlines()][:-1] == shown.splitlines()
 

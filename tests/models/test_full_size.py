@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 def test_the_full_size_benchmark_runs_and_finds_all_held(tmp_path: Path) -> None:
     path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, "benchmarks/full_size.py", "--tiny", "--out", str(tmp_path / "f.json")],
+        [sys.executable, "studies/full_size.py", "--tiny", "--out", str(tmp_path / "f.json")],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": path},
         capture_output=True,

@@ -39,7 +39,7 @@ def both_key(h: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
 
 
 #: What the mean is multiplied by beside the last token: an average varies less than one token does.
-#: Chosen by benchmarks/choose_scope.py (docs/results.md).
+#: Chosen by studies/choose_scope.py (docs/results.md).
 MEAN_WEIGHT = 4.0
 
 #: The types a codebook's keys may be kept in.

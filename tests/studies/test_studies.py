@@ -1,4 +1,4 @@
-"""The commands under benchmarks/, each at its smallest size: that they run to their end on what the
+"""The commands under studies/, each at its smallest size: that they run to their end on what the
 library is now. Their figures are nobody's business here."""
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-COMMANDS = sorted(p.name for p in (ROOT / "benchmarks").glob("*.py") if p.name != "illustrated.py")
+ROOT = Path(__file__).parents[2]
+COMMANDS = sorted(p.name for p in (ROOT / "studies").glob("*.py") if p.name != "illustrated.py")
 SMALLEST = {
     "choose_scope.py": ["--n", "2", "--out", "scope.json"],
     "editing_quality.py": ["--n", "1", "--quick"],
@@ -26,7 +26,7 @@ SMALLEST = {
     "scope_cost.py": ["--held", "3", "--repeats", "1", "--samples", "4"],
 }
 #: With tests of their own: tests/models/test_full_size.py, tests/models/pocket/test_serving.py,
-#: tests/test_store_scale.py.
+#: tests/store/test_store_scale.py.
 ELSEWHERE = {"full_size.py", "serving.py", "store_scale.py"}
 
 
@@ -38,7 +38,7 @@ def test_every_command_has_a_smallest_size() -> None:
 @pytest.mark.parametrize("command", SMALLEST)
 def test_it_runs_to_its_end(command: str, tmp_path: Path) -> None:
     run = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / command), *SMALLEST[command]],
+        [sys.executable, str(ROOT / "studies" / command), *SMALLEST[command]],
         cwd=tmp_path,
         env=os.environ | {"COLUMNS": "200"},
         capture_output=True,

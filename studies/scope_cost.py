@@ -1,7 +1,7 @@
 """What the answer-aware scope costs a question, against the paper's scope.
 
-    python benchmarks/scope_cost.py --out results/pocket/scope-cost.json
-    python benchmarks/scope_cost.py --held 5 --repeats 2           # a minute
+    python studies/scope_cost.py --out results/pocket/scope-cost.json
+    python studies/scope_cost.py --held 5 --repeats 2           # a minute
 
 Two editors hold the same edits, one of them learned and the others made up as `serving.py` makes
 them. They are asked in turn, after a warm-up, and no encoded picture is kept from one to the next:

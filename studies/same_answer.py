@@ -1,11 +1,11 @@
 """Other things to which the untouched model gives an edit's old answer: what could sink the
 answer-aware scope, which goes by that answer.
 
-    python benchmarks/same_answer.py --out results/bench/same-answer
+    python studies/same_answer.py --out results/bench/same-answer
     python -m balancedit.models.pocket.recipe.train --leave-out noto --out loo
-    python benchmarks/same_answer.py --adapter loo/adapter.safetensors --style noto \\
+    python studies/same_answer.py --adapter loo/adapter.safetensors --style noto \\
         --out results/bench/unsure
-    python benchmarks/same_answer.py --n 3 --things 20 --style noto --out few   # a minute
+    python studies/same_answer.py --n 3 --things 20 --style noto --out few   # a minute
 
 Answers that are no name are shared by many things, and the data's own probes of Loc are such
 things. A name is shared only where the model misnames something. So every drawing of every thing is

@@ -1,6 +1,6 @@
 """Two answers explained, one as it should be and one not (paper, Fig. 4).
 
-    python benchmarks/explained.py --n 12 --out results/figures
+    python studies/explained.py --n 12 --out results/figures
 
 The first edits of the data are held together by BalancEdit, and all their probes are asked (without
 those that show a thing which another of these edits is about). Shown are the first success in the

@@ -1,10 +1,10 @@
 """How long an edit takes: the reference loop of full passes, the short way, factors, many at once,
 and beside them one batched prefill of the same prompts, which no edit can do without.
 
-    python benchmarks/editing_speed.py                                       # pocket, CPU
-    python benchmarks/editing_speed.py --model blip2-opt-2.7b --device cuda  # random weights
-    python benchmarks/editing_speed.py --model llava-7b --device cuda        # random weights
-    python benchmarks/editing_speed.py --model tiny --n 2 --many 4 --repeats 1
+    python studies/editing_speed.py                                       # pocket, CPU
+    python studies/editing_speed.py --model blip2-opt-2.7b --device cuda  # random weights
+    python studies/editing_speed.py --model llava-7b --device cuda        # random weights
+    python studies/editing_speed.py --model tiny --n 2 --many 4 --repeats 1
 
 Rephrasings are given. One edit: each way learns the same fact (key, radius and transformation) in
 turn, after a warm-up, with every picture forgotten before; `Editor.edit` is all of an edit, with

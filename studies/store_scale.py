@@ -1,7 +1,7 @@
 """How long a store of many low-rank edits takes to open, and one more edit to be kept.
 
-    python benchmarks/store_scale.py --edits 10000 --out results/store-10000.json
-    python benchmarks/store_scale.py --edits 200 --rounds 2                  # seconds
+    python studies/store_scale.py --edits 10000 --out results/store-10000.json
+    python studies/store_scale.py --edits 200 --rounds 2                  # seconds
 
 A store is filled through the store's own functions, in one transaction and without waiting for the
 disk at each edit. Then, in a process of its own for every round, it is opened, its keys are checked

@@ -1,6 +1,6 @@
 """Which key, distance, scope and α reach what an edit should reach, and leave out the rest.
 
-    python benchmarks/choose_scope.py --n 140 --out results/pocket/scope.json
+    python studies/choose_scope.py --n 140 --out results/pocket/scope.json
 
 Scope decisions only, without training: for edits of *edit-train* things the radius is measured as
 `BalancEdit` does, and every probe is asked which entry, if any, would fire for it: with the edit

@@ -1,6 +1,6 @@
 """How much faster the benchmark asks an edit's probes than one question at a time.
 
-    python benchmarks/probing.py
+    python studies/probing.py
 
 The unedited model and three methods that each hold the edit are asked the same probes of the first
 edits of okedit-pocket, both ways in turn, after a warm-up: as the runner asks them (in batches,

@@ -1,9 +1,9 @@
 """BLIP-2 OPT-2.7B at full size, with random weights: does it edit, route and undo, how long does
 that take and how much memory.
 
-    python benchmarks/full_size.py --device cuda            # bfloat16, 7.5 GB of weights
-    python benchmarks/full_size.py --device cpu             # the same in main memory, minutes
-    python benchmarks/full_size.py --tiny                   # the same steps on a tiny model
+    python studies/full_size.py --device cuda            # bfloat16, 7.5 GB of weights
+    python studies/full_size.py --device cpu             # the same in main memory, minutes
+    python studies/full_size.py --tiny                   # the same steps on a tiny model
 
 Architecture and sizes are those of `Salesforce/blip2-opt-2.7b`; the weights are random, so what it
 says means nothing, distances say little (hence an α that keeps the radius near the reworded

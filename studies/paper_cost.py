@@ -1,6 +1,6 @@
 """What the commands of docs/paper.md should take, worked out and not measured.
 
-    python benchmarks/paper_cost.py
+    python studies/paper_cost.py
 
 Weights and sizes are the published models', the accelerator's rates its data sheet's; what share of
 them is reached, and what launching a kernel costs, are assumptions, named below. A pass over the

@@ -1,4 +1,4 @@
-"""The editing benchmarks' steps, on a tiny model."""
+"""The editing studies' steps, on a tiny model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_the_speed_benchmark_times_every_way(tmp_path: Path) -> None:
     done = subprocess.run(
         [
             sys.executable,
-            "benchmarks/editing_speed.py",
+            "studies/editing_speed.py",
             *options,
             "--out",
             str(tmp_path / "f.json"),

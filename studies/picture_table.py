@@ -1,6 +1,6 @@
 """A few edits as pictures: what every method answers after the edit (paper, Table 1).
 
-    python benchmarks/picture_table.py --out results/figures
+    python studies/picture_table.py --out results/figures
 
 The first edits of the data of each kind of answer asked for, none chosen by hand. Each edit is made
 alone with each method and taken back after its questions. Where the data have no probe of a black

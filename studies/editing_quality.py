@@ -1,9 +1,9 @@
 """What an edit's training may change and what it may not: answers, T-Gen, I-Gen, Loc and HM of
 several ways to train the same edits, each held alone, against the first way named.
 
-    python benchmarks/editing_quality.py                          # settings, on edit-train things
-    python benchmarks/editing_quality.py --part edit-eval --n 100 # low rank against full
-    python benchmarks/editing_quality.py --part edit-eval --n 50 --ways \
+    python studies/editing_quality.py                          # settings, on edit-train things
+    python studies/editing_quality.py --part edit-eval --n 100 # low rank against full
+    python studies/editing_quality.py --part edit-eval --n 50 --ways \
         "balancedit+transformation=full+stop=None+training=reference,\
 balancedit+transformation=full+stop=None"                         # fast against reference
 

@@ -1,7 +1,7 @@
 """The keys of edits and of their probes on a plane, the paper's mean key beside the last token's
 (paper, Fig. 7).
 
-    python benchmarks/key_map.py --n 50 --out results/figures
+    python studies/key_map.py --n 50 --out results/figures
 
 One dot a prompt: the first edits of the data, their rephrasings, their other pictures and the
 questions they must leave alone. An edit changes what its layer puts out, never the layer's input,
