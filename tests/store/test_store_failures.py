@@ -16,8 +16,7 @@ import pytest
 import torch
 
 from balancedit.errors import DamagedEditError, EditNotFoundError, StoreError
-from balancedit.store import DiskStore, database
-from balancedit.store import disk as module
+from balancedit.store import DiskStore
 from balancedit.store.directory import database
 from balancedit.store.directory import store as module
 from store_cases import (
