@@ -23,12 +23,11 @@ def revert(
 ) -> dict[str, Any] | None:
     """Undo an edit; what it had replaced comes back."""
     from balancedit.cli import session
-    from balancedit.store.history import resolve
 
     with session.open_store(edits) as store:
-        wanted = resolve(store.edits(), edit_id)
+        wanted = store.resolve(edit_id)
         changed = store.revert(wanted)
-        left = sum(e.state == "active" for e in store.edits().values())
+        left = len(store.active())
     edit = next(e for e in changed if e.id == wanted)
     back = [e for e in changed if e.id != wanted and e.state == "active"]
     if out.json:

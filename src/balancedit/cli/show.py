@@ -24,11 +24,10 @@ def show(
 ) -> dict[str, Any] | None:
     """Show one edit in full."""
     from balancedit.cli import session
-    from balancedit.store.history import resolve
 
     with session.open_store(edits) as store:
-        records = store.edits()
-        edit = records[resolve(records, edit_id)]
+        edit_id = store.resolve(edit_id)
+        edit = store.records([edit_id])[edit_id]
         damaged = store.damaged([edit.id])
         binding = store.binding
     reason = damaged[0].reason if damaged else None
