@@ -31,7 +31,8 @@ from rich.table import Table
 
 from balancedit.codebook.codebook import Codebook, euclidean
 from balancedit.codebook.pooling import kept_as
-from balancedit.store import Binding, DiskStore, database, files
+from balancedit.store import Binding, DiskStore
+from balancedit.store.directory import database, files
 from balancedit.types import Edit
 
 _THUMBNAIL = 2500  # bytes, about what a 96-pixel picture takes

@@ -18,7 +18,8 @@ import torch
 
 from balancedit.codebook.pooling import kept_as
 from balancedit.errors import EditNotFoundError, StoreError, StoreMismatchError
-from balancedit.store import Binding, DiskStore, EditStore, MemoryStore, database, files
+from balancedit.store import Binding, DiskStore, EditStore, MemoryStore
+from balancedit.store.directory import database, files
 from balancedit.types import Edit
 from store_cases import (
     BINDING,

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from balancedit.store import Binding, DiskStore, database, files
+from balancedit.store import Binding, DiskStore
+from balancedit.store.directory import database, files
 from store_cases import BINDING, assert_held, put
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")

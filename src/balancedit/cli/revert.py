@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from balancedit import shapes
 from balancedit.cli import output
 from balancedit.cli.options import (
     DEFAULT_EDITS,
@@ -31,13 +32,7 @@ def revert(
     edit = next(e for e in changed if e.id == wanted)
     back = [e for e in changed if e.id != wanted and e.state == "active"]
     if out.json:
-        return {
-            "id": edit.id,
-            "state": edit.state,
-            "restored": [e.id for e in back],
-            "active": left,
-            "edit": edit.to_dict(),
-        }
+        return shapes.reverted(edit, back, left)
     console = output.console()
     console.print(f"Reverted {_said(edit)}")
     for e in back:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from balancedit import shapes
 from balancedit.cli import output
 from balancedit.cli.options import (
     DEFAULT_EDITS,
@@ -32,8 +33,7 @@ def show(
         binding = store.binding
     reason = damaged[0].reason if damaged else None
     if out.json:
-        bound = {"model": binding.model, **binding.details}
-        return edit.to_dict() | {"damaged": reason, "store": bound}
+        return shapes.edit_in_store(edit, reason, binding)
     _print(edit, binding)
     if reason:
         output.note("warning", f"edit {edit.id} is left out: {reason}")
