@@ -294,3 +294,9 @@ def test_inputs_requiring_grad_state_are_restored(make_editor: Any) -> None:
     assert editor.model.training
     assert all(p.requires_grad for p in editor.model.parameters())
     assert torch.is_grad_enabled()
+
+
+def test_the_former_name_of_edits_warns(editor: Any) -> None:
+    edit = editor.edit(PICTURE, "what is this?", "ab")
+    with pytest.warns(DeprecationWarning, match=r"Editor\.edits"):
+        assert editor.list() == editor.edits() == [edit]

@@ -3,6 +3,8 @@
 It ties the parts together: request → prompt → prefill → look-up → routed layer → answer. It knows
 models only through `LoadedModel`, methods only through the `Method` protocol, and stores only
 through `EditStore`.
+
+This file is long because it is what callers read: most of it is signatures and their documentation.
 """
 
 from __future__ import annotations

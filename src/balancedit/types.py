@@ -7,8 +7,10 @@ command line and a notebook all show the same thing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+
+from balancedit import shapes
 
 if TYPE_CHECKING:
     from balancedit.errors import BalanceditError
@@ -41,7 +43,7 @@ class Answer:
 
     def to_dict(self) -> dict[str, Any]:
         """The answer as plain JSON types."""
-        return asdict(self)
+        return shapes.answer(self)
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,7 @@ class Edit:
 
     def to_dict(self) -> dict[str, Any]:
         """The edit as plain JSON types."""
-        return asdict(self) | {
-            "old_tokens": [list(ids) for ids in self.old_tokens],
-            "positives": list(self.positives),
-            "retires": list(self.retires),
-            "warnings": list(self.warnings),
-        }
+        return shapes.edit(self)
 
 
 @dataclass(frozen=True)
@@ -113,7 +110,7 @@ class FailedEdit:
 
     def to_dict(self) -> dict[str, Any]:
         """The failure as plain JSON types."""
-        return {"number": self.number, "question": self.question, "error": str(self.error)}
+        return shapes.failed_edit(self)
 
 
 @dataclass(frozen=True)
@@ -141,20 +138,4 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """The explanation as plain JSON types."""
-        return {
-            "question": self.question,
-            **self.answer.to_dict(),
-            "base_answer": self.base_text,
-            "reason": self.reason,
-            "neighbours": [
-                {
-                    "id": n.edit.id,
-                    "question": n.edit.question,
-                    "target": n.edit.target,
-                    "distance": n.distance,
-                    "radius": n.radius,
-                    "inside": n.inside,
-                }
-                for n in self.neighbours
-            ],
-        }
+        return shapes.explanation(self)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from balancedit import shapes
 from balancedit.cli import output
 from balancedit.cli.options import (
     DEFAULT_EDITS,
@@ -40,7 +41,7 @@ def ask(
     answer = editor.ask(picture, question)
     session.warn_of_damage(editor, known)
     if out.json:
-        return {"question": question, "answer": answer.text} | _routing(answer)
+        return shapes.asked(question, answer)
     console = output.console()
     console.print(output.printable(answer.text) or "(the model answers with nothing)", style="bold")
     console.print(why(answer), style="dim")
@@ -62,7 +63,3 @@ def why(answer: Answer) -> str:
     if answer.fired == answer.nearest:
         return f"edit {answer.fired} fires ({where})"
     return f"edit {answer.fired} fires (nearest: {answer.nearest}, {where})"
-
-
-def _routing(answer: Answer) -> dict[str, Any]:
-    return {k: v for k, v in answer.to_dict().items() if k != "text"}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from balancedit import shapes
 from balancedit.cli import output
 from balancedit.cli.options import (
     DEFAULT_EDITS,
@@ -80,7 +81,7 @@ def edit(
             picture, question, answer, rephrasings=rephrasings, negative=anchor, new=new
         )
     if out.json:
-        return record.to_dict()
+        return shapes.edit(record)
     _print(record, edits)
     return None
 

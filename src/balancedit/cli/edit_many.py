@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from balancedit import shapes
 from balancedit.cli import output
 from balancedit.cli.options import (
     DEFAULT_EDITS,
@@ -50,10 +51,7 @@ def edit_many(
     for failure in tally.failed:
         output.note("warning", f"fact {failure.number + 1} was not learned: {failure.error}")
     if out.json:
-        return {
-            "edits": [record.to_dict() for record in tally.edits],
-            "failed": [failure.to_dict() for failure in tally.failed],
-        }
+        return shapes.taught(tally.edits, tally.failed)
     _print(tally, edits)
     return 1 if tally.failed else 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from balancedit import shapes
 from balancedit.cli import output
 from balancedit.cli.options import (
     DEFAULT_EDITS,
@@ -42,8 +43,7 @@ def explain(
     explanation = editor.explain(picture, question)
     session.warn_of_damage(editor, known)
     if out.json:
-        found = explanation.to_dict()
-        return {"question": found.pop("question"), "answer": found.pop("text")} | found
+        return shapes.explained(explanation)
     console = output.console()
     console.print(output.printable(explanation.answer.text), style="bold")
     console.print(output.printable(explanation.reason))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from balancedit import shapes
 from balancedit.cli import output
 from balancedit.cli.options import DEFAULT_EDITS, EditsOption, OutputOptions, with_options
 
@@ -33,10 +34,7 @@ def list_(
         damaged = store.damaged([e.id for e in chosen])
         model, layer = store.binding.model, store.binding.details.get("layer", "")
     if out.json:
-        return {
-            "edits": [e.to_dict() for e in chosen],
-            "damaged": [{"id": d.id, "reason": d.reason} for d in damaged],
-        }
+        return shapes.edits(chosen, damaged)
     console = output.console()
     if chosen:
         console.print(edit_table(chosen, {d.id for d in damaged}))

@@ -14,6 +14,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
+from balancedit import shapes
 from balancedit.cli import bench, data, models, output
 from balancedit.cli.ask import ask
 from balancedit.cli.demo.command import demo
@@ -109,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = _message(error)
         output.note("error", message)
         if json:
-            _print(stdout, output.as_json({"error": message, "kind": type(error).__name__}))
+            _print(stdout, output.as_json(shapes.error(message, type(error).__name__)))
         return 1
 
 

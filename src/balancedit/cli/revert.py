@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from balancedit import shapes
 from balancedit.cli import output
 from balancedit.cli.options import (
     DEFAULT_EDITS,
@@ -23,22 +24,15 @@ def revert(
 ) -> dict[str, Any] | None:
     """Undo an edit; what it had replaced comes back."""
     from balancedit.cli import session
-    from balancedit.store.history import resolve
 
     with session.open_store(edits) as store:
-        wanted = resolve(store.edits(), edit_id)
+        wanted = store.resolve(edit_id)
         changed = store.revert(wanted)
-        left = sum(e.state == "active" for e in store.edits().values())
+        left = len(store.active())
     edit = next(e for e in changed if e.id == wanted)
     back = [e for e in changed if e.id != wanted and e.state == "active"]
     if out.json:
-        return {
-            "id": edit.id,
-            "state": edit.state,
-            "restored": [e.id for e in back],
-            "active": left,
-            "edit": edit.to_dict(),
-        }
+        return shapes.reverted(edit, back, left)
     console = output.console()
     console.print(f"Reverted {_said(edit)}")
     for e in back:

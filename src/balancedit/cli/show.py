@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from balancedit import shapes
 from balancedit.cli import output
 from balancedit.cli.options import (
     DEFAULT_EDITS,
@@ -24,17 +25,15 @@ def show(
 ) -> dict[str, Any] | None:
     """Show one edit in full."""
     from balancedit.cli import session
-    from balancedit.store.history import resolve
 
     with session.open_store(edits) as store:
-        records = store.edits()
-        edit = records[resolve(records, edit_id)]
+        edit_id = store.resolve(edit_id)
+        edit = store.records([edit_id])[edit_id]
         damaged = store.damaged([edit.id])
         binding = store.binding
     reason = damaged[0].reason if damaged else None
     if out.json:
-        bound = {"model": binding.model, **binding.details}
-        return edit.to_dict() | {"damaged": reason, "store": bound}
+        return shapes.edit_in_store(edit, reason, binding)
     _print(edit, binding)
     if reason:
         output.note("warning", f"edit {edit.id} is left out: {reason}")

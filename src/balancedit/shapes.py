@@ -1,0 +1,106 @@
+"""The JSON shapes of answers, edits, explanations and errors: what the command line prints with
+`--json`, all in plain types. `docs/cli.md` describes them. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from balancedit.store.protocol import Binding, DamagedEdit
+    from balancedit.types import Answer, Edit, Explanation, FailedEdit, Neighbour
+
+Shape = dict[str, Any]
+
+
+def answer(given: Answer) -> Shape:
+    """An answer and its routing decision: text, fired, nearest, distance, radius."""
+    return asdict(given)
+
+
+def asked(question: str, given: Answer) -> Shape:
+    """A question with its answer, and the routing decision behind it."""
+    return {"question": question} | _as_answered(answer(given))
+
+
+def edit(record: Edit) -> Shape:
+    """The whole record of an edit."""
+    return asdict(record) | {
+        "old_tokens": [list(ids) for ids in record.old_tokens],
+        "positives": list(record.positives),
+        "retires": list(record.retires),
+        "warnings": list(record.warnings),
+    }
+
+
+def edits(records: Iterable[Edit], damaged: Iterable[DamagedEdit]) -> Shape:
+    """Records of a store, and which of them are left out, and why."""
+    return {
+        "edits": [edit(record) for record in records],
+        "damaged": [{"id": d.id, "reason": d.reason} for d in damaged],
+    }
+
+
+def edit_in_store(record: Edit, damaged: str | None, binding: Binding) -> Shape:
+    """A record, why it is left out if it is, and what its store belongs to."""
+    store = {"model": binding.model, **binding.details}
+    return edit(record) | {"damaged": damaged, "store": store}
+
+
+def failed_edit(failure: FailedEdit) -> Shape:
+    """A fact that could not be taught, and why."""
+    return {"number": failure.number, "question": failure.question, "error": str(failure.error)}
+
+
+def taught(made: Iterable[Edit], failed: Iterable[FailedEdit]) -> Shape:
+    """What came of many facts."""
+    return {"edits": [edit(e) for e in made], "failed": [failed_edit(f) for f in failed]}
+
+
+def reverted(record: Edit, restored: Sequence[Edit], active: int) -> Shape:
+    """An edit that was undone, what came back, and how many are in force."""
+    return {
+        "id": record.id,
+        "state": record.state,
+        "restored": [e.id for e in restored],
+        "active": active,
+        "edit": edit(record),
+    }
+
+
+def explanation(found: Explanation) -> Shape:
+    """An answer with its reason and the nearest edits, as `Explanation.to_dict` gives it."""
+    return {
+        "question": found.question,
+        **answer(found.answer),
+        "base_answer": found.base_text,
+        "reason": found.reason,
+        "neighbours": [_neighbour(n) for n in found.neighbours],
+    }
+
+
+def explained(found: Explanation) -> Shape:
+    """The same with the names of `asked`."""
+    shape = explanation(found)
+    return {"question": shape.pop("question")} | _as_answered(shape)
+
+
+def error(message: str, kind: str) -> Shape:
+    """What went wrong, and the name of the error's class."""
+    return {"error": message, "kind": kind}
+
+
+def _as_answered(shape: Shape) -> Shape:
+    return {"answer": shape.pop("text")} | shape
+
+
+def _neighbour(near: Neighbour) -> Shape:
+    return {
+        "id": near.edit.id,
+        "question": near.edit.question,
+        "target": near.edit.target,
+        "distance": near.distance,
+        "radius": near.radius,
+        "inside": near.inside,
+    }
