@@ -40,6 +40,7 @@ from balancedit.codebook.pooling import POOLS
 from balancedit.data import pocket
 from balancedit.data.sample import EditSample
 from balancedit.inputs.images import solid
+from balancedit.layer.decisions import Said
 from balancedit.methods.routed import RoutedLayer
 from balancedit.models.loading import LoadedModel, load_model
 from balancedit.scope.firing import old_answer
@@ -85,6 +86,11 @@ class Setting(NamedTuple):
     alpha: float
 
 
+def as_said(loaded: LoadedModel, text: str) -> Said:
+    """An answer's text as the model would write it in tokens; only the text decides here."""
+    return Said(text, tuple(loaded.prompter.tokenizer(text, add_special_tokens=False).input_ids))
+
+
 def measured(loaded: LoadedModel, samples: Sequence[EditSample]) -> list[Measured]:
     """Every edit's queries, read once for their keys and once for their answers."""
     watched, found, untouched = RoutedLayer(loaded, every_key), [], Editor.on(loaded)
@@ -114,7 +120,7 @@ def measured(loaded: LoadedModel, samples: Sequence[EditSample]) -> list[Measure
                 tuple(said[3:]),
                 tuple(called.get(i, "") for i in range(3, len(images))),
                 tuple(p.shows for p in asked),
-                old_answer(said[:2])[0],
+                old_answer([as_said(loaded, text) for text in said[:2]]).text,
                 called[0],
             )
         )
