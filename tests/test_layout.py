@@ -14,7 +14,7 @@ ORDER = (
     *("version", "errors", "shapes", "types"),
     *("inputs", "files", "codebook", "layer", "prefill", "scope", "learning"),
     *("models", "store", "answering", "data", "methods"),
-    *("holding", "teaching", "editor", "bench", "cli", "__main__"),
+    *("holding", "teaching", "edited_model", "editor", "bench", "cli", "__main__"),
 )
 
 #: Lines of a file that needs to give no reason.
