@@ -18,7 +18,6 @@ what it calls the edit's.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -39,6 +38,7 @@ from balancedit.codebook.codebook import DISTANCES
 from balancedit.codebook.pooling import POOLS
 from balancedit.data import pocket
 from balancedit.data.sample import EditSample
+from balancedit.files.compact import write_lines
 from balancedit.inputs.images import solid
 from balancedit.layer.decisions import Said
 from balancedit.methods.routed import RoutedLayer
@@ -218,7 +218,7 @@ def run(
     Console(width=220).print(table)  # wider than most terminals: scroll, or read the file
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps({"part": "edit-train", "n": n, "scope": kept}, indent=1))
+        write_lines(out, {"part": "edit-train", "n": n, "scope": kept})
 
 
 if __name__ == "__main__":

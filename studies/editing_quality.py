@@ -15,7 +15,6 @@ the share of all probes' answers that equal the first way's, word for word.
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Iterator
@@ -35,6 +34,7 @@ from balancedit.bench.protocols import PAPER_LOCALITY, REACH, Generate, Probe, p
 from balancedit.bench.provenance import provenance
 from balancedit.data import pocket
 from balancedit.data.sample import EditSample
+from balancedit.files.compact import write_lines
 from balancedit.methods import LearnedEdit, Method, configure, make_method
 from balancedit.models.loading import LoadedModel, load_model
 from balancedit.scope.rephrasing import rephrase
@@ -192,7 +192,7 @@ def run(
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         found = {"part": part, "n": n, "machine": provenance(loaded), "results": results}
-        out.write_text(json.dumps(found, indent=1) + "\n")
+        write_lines(out, found)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ so that the answers before and after an edit take about as long as they can.
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 import time
@@ -34,6 +33,7 @@ from rich.table import Table
 from balancedit import Editor, Fact
 from balancedit.bench.provenance import provenance
 from balancedit.data import pocket
+from balancedit.files.compact import write_lines
 from balancedit.learning.loop import Schedule, Start, finetune
 from balancedit.methods import EditRequest
 from balancedit.methods.balancedit import BalancEdit, BalancEditConfig
@@ -210,7 +210,7 @@ def run(
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         found = {"model": model, "n": n, "many": many, "machine": provenance(loaded)}
-        out.write_text(json.dumps(found | {"seconds an edit": taken}, indent=1) + "\n")
+        write_lines(out, found | {"seconds an edit": taken})
 
 
 def report(taken: dict[str, list[float]], slowest: str) -> None:

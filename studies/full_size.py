@@ -41,6 +41,7 @@ from transformers import (
 
 import balancedit
 from balancedit import Editor
+from balancedit.files.compact import write_lines
 from balancedit.models.loading import dtype_named
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -241,7 +242,7 @@ def run(
     }
     Console().print_json(json.dumps(found))
     if out is not None:
-        out.write_text(json.dumps(found, indent=1) + "\n")
+        write_lines(out, found)
     if not all(held.values()):
         raise typer.Exit(1)
 

@@ -12,7 +12,6 @@ seconds are also given for as many tokens.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ import torch
 from balancedit import Editor
 from balancedit.bench.provenance import provenance
 from balancedit.data.catalogue import find
+from balancedit.files.compact import write_lines
 
 
 def seconds(editor: Editor, inputs: dict[str, torch.Tensor], tokens: int) -> float:
@@ -73,7 +73,7 @@ def main() -> None:
         print(f"{kind:24}", rows[kind])
     if args.out is not None:
         about = provenance(editor._loaded) | {"edits": args.edits, "tokens": args.tokens}
-        args.out.write_text(json.dumps({"about": about, "rows": rows}) + "\n")
+        write_lines(args.out, {"about": about, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ medians, with a bootstrap interval over the rounds.
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Callable
 from functools import partial
@@ -28,6 +27,7 @@ from serving import made_up, material, ratio, seconds, step_seconds
 
 from balancedit import Editor
 from balancedit.data import pocket
+from balancedit.files.compact import write_lines
 from balancedit.models.loading import load_model
 
 SCOPES = ("paper", "answer-aware")
@@ -93,7 +93,7 @@ def run(
         out.parent.mkdir(parents=True, exist_ok=True)
         machine = {"threads": torch.get_num_threads(), "torch": torch.__version__}
         result = {"machine": machine, "held": held, "repeats": repeats, "rows": rows}
-        out.write_text(json.dumps(result, indent=1) + "\n")
+        write_lines(out, result)
 
 
 def _step(editor: Editor, inputs: dict[str, torch.Tensor]) -> float:

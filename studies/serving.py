@@ -17,7 +17,6 @@ just inside and just outside made-up entries' radii.
 
 from __future__ import annotations
 
-import json
 import platform
 import resource
 import statistics
@@ -40,6 +39,7 @@ from balancedit import Editor
 from balancedit.bench import plot_style
 from balancedit.codebook.codebook import DISTANCES, Codebook
 from balancedit.data import pocket
+from balancedit.files.compact import write_lines
 from balancedit.models.loading import LoadedModel, load_model
 from balancedit.store import HeldEdits
 from balancedit.types import Edit
@@ -355,7 +355,7 @@ def run(
             "ask_ms": 1e3 * statistics.median(asks["base"]),
             "step_ms": 1e3 * statistics.median(steps["base"]),
         }
-        out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+        write_lines(out.with_suffix(".json"), result)
         about = [f"pocket, threads: {machine['threads']}", f"{repeats} rounds", "bars: 95 %"]
         for path in [out.with_suffix(".json"), *draw(rows, about, out)]:
             console.print(f"wrote {path}")

@@ -31,6 +31,7 @@ from rich.table import Table
 
 from balancedit.codebook.codebook import Codebook, euclidean
 from balancedit.codebook.pooling import kept_as
+from balancedit.files.compact import write_lines
 from balancedit.store import Binding, DiskStore
 from balancedit.store.directory import database, files
 from balancedit.types import Edit
@@ -206,7 +207,7 @@ def run(
             "drop_caches": drop_caches,
             "rounds": found,
         }
-        out.write_text(json.dumps(result, indent=1) + "\n")
+        write_lines(out, result)
         console.print(f"wrote {out}")
 
 

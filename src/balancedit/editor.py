@@ -3,50 +3,38 @@
 It ties the parts together: request → prompt → prefill → look-up → routed layer → answer. It knows
 models only through `LoadedModel`, methods only through the `Method` protocol, and stores only
 through `EditStore`.
-
-This file is long because it is what callers read: most of it is signatures and their documentation.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
+from typing import Any, Literal, Unpack, overload
 
 import torch
 from torch import nn
 
 from balancedit.answering.ask import How, stream_answers
-from balancedit.answering.explain import reason
+from balancedit.answering.explain import explain_answer
 from balancedit.answering.force import ForcedAnswer, force_answers
 from balancedit.answering.generate import generate_answers, remembering
 from balancedit.answering.stream import AnswerStream, TextStream
+from balancedit.edited_model import EditedModel
 from balancedit.errors import StoreError
-from balancedit.holding import Holding
 from balancedit.inputs.pairing import Sources, Texts, checked, paired
 from balancedit.inputs.pictures import Shown
 from balancedit.inputs.text import check_answer
 from balancedit.layer.prompts import ANSWER_TOKENS
 from balancedit.methods import Method, configure, make_method
 from balancedit.models.loading import LoadedModel, load_model
-from balancedit.store import Binding, DamagedEdit, DiskStore, EditStore, MemoryStore
+from balancedit.store import Binding, EditStore, open_store
 from balancedit.store.copying import copy_store
 from balancedit.teaching import Teacher
-from balancedit.types import (
-    BATCH_SIZE,
-    Answer,
-    Edit,
-    EditState,
-    Explanation,
-    Fact,
-    FailedEdit,
-    Neighbour,
-)
+from balancedit.types import BATCH_SIZE, Answer, Edit, Explanation, Fact, FailedEdit
 
 
-class Editor:
+class Editor(EditedModel):
     """A model with edits. Make one with `Editor.load`.
 
     Outside the editor's own calls the model is untouched. Inside ``with editor:`` the raw model,
@@ -55,12 +43,8 @@ class Editor:
     """
 
     def __init__(self, loaded: LoadedModel, method: Method, store: EditStore) -> None:
-        self._loaded = loaded
-        self._method = method
-        self._store = store
-        self._holding = Holding(loaded, method, store)
+        super().__init__(loaded, method, store)
         self._teacher = Teacher(loaded, method, store, self._holding)
-        self._entered: list[AbstractContextManager[nn.Module]] = []
 
     @classmethod
     def load(
@@ -81,13 +65,13 @@ class Editor:
         """Load a model for editing, and the edits kept for it.
 
         model: "pocket", a hub name, a directory, or a loaded transformers image-text-to-text model
-        (give its `processor` too). edits: directory of the edit store; made when missing, None
-        keeps edits in memory. method: "balancedit", "ft", "grace", "ike" or "mend"
-        (docs/methods.md). layer: dotted path of the linear layer to edit. prompt: format string for
-        a model without chat template. system: a system message for the chat template. device:
-        "auto" spreads the model over all devices. options: single settings of the method, such as
-        ``key="mean"`` or ``alpha=0.1`` (`balancedit.methods.balancedit.BalancEditConfig`, and its
-        like of the other methods).
+        (give its `processor` too). edits: where edits are kept, a directory or another address
+        (`store.opening`), made when missing; None keeps them in memory. method: "balancedit", "ft",
+        "grace", "ike" or "mend" (docs/methods.md). layer: dotted path of the linear layer to edit.
+        prompt: format string for a model without chat template. system: a system message for the
+        chat template. device: "auto" spreads the model over all devices. options: single settings
+        of the method, such as ``key="mean"`` or ``alpha=0.1``
+        (`balancedit.methods.balancedit.BalancEditConfig`, and its like of the other methods).
 
         Raises `ModelLoadError`, `LayerError`, `InputError`, `StoreError`, `StoreMismatchError`.
         """
@@ -117,47 +101,7 @@ class Editor:
         errors as for `load`. Several editors may share a model, but not be attached at once."""
         bound = make_method(method, configure(method, preset, options), loaded)
         binding = Binding(loaded.name, loaded.fingerprint(), method, bound.binding())
-        store: EditStore = (
-            MemoryStore(binding)
-            if edits is None
-            else DiskStore.open(Path(edits), binding, create=True)
-        )
-        return cls(loaded, bound, store)
-
-    # -- what it holds -----------------------------------------------------------------------
-
-    @property
-    def model(self) -> nn.Module:
-        """The model itself; untouched outside ``with editor:``."""
-        return self._loaded.model
-
-    @property
-    def processor(self) -> Any:
-        """The model's processor."""
-        return self._loaded.prompter.processor
-
-    @property
-    def layer(self) -> str:
-        """Dotted path of the edited layer."""
-        return self._loaded.layer
-
-    @property
-    def damaged(self) -> tuple[DamagedEdit, ...]:
-        """Edits whose stored key or tensors are damaged; they are left out, the others work.
-
-        In a store of more than a few hundred edits, keys and the files' sizes are checked when it
-        is opened, and the content of a file when the edit first fires; one found damaged then is
-        left out from that answer on, and named here."""
-        return self._holding.damaged
-
-    def edits(self, *, states: Sequence[EditState] = ("active",)) -> list[Edit]:
-        """Edits in these states, oldest first."""
-        return [e for e in self._store.edits().values() if e.state in states]
-
-    def get(self, edit_id: str) -> Edit:
-        """One edit by id, or by the beginning of it. Raises `EditNotFoundError`."""
-        edit_id = self._store.resolve(edit_id)
-        return self._store.records([edit_id])[edit_id]
+        return cls(loaded, bound, open_store(edits, binding))
 
     # -- asking ------------------------------------------------------------------------------
 
@@ -233,16 +177,9 @@ class Editor:
     def explain(self, image: Shown | None, question: str, *, nearest: int = 5) -> Explanation:
         """Why a query gets the answer it gets: the nearest edits, their radii, which one fired, and
         what the untouched model says."""
-        picture, question = row = checked(image, question)
-        with self._holding.working(), remembering(self._loaded, self._method):
-            answer = generate_answers(self._loaded, self._method, [row])[0].answer
-            with self._method.routing.bypass():
-                base = generate_answers(self._loaded, self._method, [row])[0].text
-            matches = self._method.neighbours(picture, question, nearest)
-            named = [m.id for m in matches] + ([answer.nearest] if answer.nearest else [])
-            edits = self._store.records(named)
-        neighbours = tuple(Neighbour(edits[m.id], m.distance, m.radius, m.inside) for m in matches)
-        return Explanation(question, answer, base, neighbours, reason(answer, base, edits))
+        row = checked(image, question)
+        with self._holding.working():
+            return explain_answer(self._loaded, self._method, self._store, row, nearest)
 
     def force(
         self,
@@ -328,16 +265,8 @@ class Editor:
         """
         if self._store.read_only:
             raise StoreError("the edit store is read-only; open a copy of it that can be written")
-        made: dict[int, Edit | FailedEdit] = {}
-
-        def settled(number: int, outcome: Edit | FailedEdit) -> None:
-            made[number] = outcome
-            if progress is not None:
-                progress(outcome)
-
         with self._holding.working():
-            self._teacher.teach(facts, settled)
-        return [made[number] for number in sorted(made)]
+            return self._teacher.teach(facts, progress)
 
     def revert(self, edit_id: str) -> Edit:
         """Take an edit back; what it had replaced returns. With no edit left the model is the base
@@ -356,61 +285,3 @@ class Editor:
             self.refresh()
             copy_store(self._store, Path(directory))
         return Path(directory)
-
-    def refresh(self) -> None:
-        """Take over what other processes committed to the same store. Called before every answer;
-        costs microseconds when there is nothing new."""
-        self._holding.refresh()
-
-    # -- the raw model -----------------------------------------------------------------------
-
-    def attached(self) -> AbstractContextManager[nn.Module]:
-        """Inside the context the raw model answers with the edits in force."""
-        return self._holding.attached()
-
-    def __enter__(self) -> Editor:
-        context = self.attached()
-        context.__enter__()
-        self._entered.append(context)
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._entered.pop().__exit__(*error)
-
-    def inputs(
-        self, images: Sequence[Shown | None], questions: Sequence[str]
-    ) -> dict[str, torch.Tensor]:
-        """A batch for the raw model: ``input_ids`` and ``attention_mask`` (B, T), padded on the
-        left, ``pixel_values`` and what else the processor makes, on the model's device. Every row
-        shows as many pictures."""
-        asked = [checked(i, q) for i, q in zip(images, questions, strict=True)]
-        with self.attached():
-            rows = self._method.worded(asked)
-        inputs = self._loaded.prompter.inputs([i for i, _ in rows], [q for _, q in rows])
-        return self._loaded.to_device(inputs)
-
-    def forward(
-        self, inputs: Mapping[str, torch.Tensor], *, prompt_lengths: Sequence[int] | None = None
-    ) -> Any:
-        """The edited model's forward pass on a processor's output.
-
-        prompt_lengths: for teacher forcing, how many real tokens of each row are the prompt; what
-        follows is the answer, which neither key nor routing may see. None: the whole row, or what
-        stands before the labels when `inputs` has them.
-        """
-        prompts: AbstractContextManager[None] = nullcontext()
-        if prompt_lengths is not None:
-            prompts = self._method.routing.prompt_lengths(prompt_lengths)
-        with self.attached(), prompts:
-            return self._loaded.model(**inputs)
-
-    if not TYPE_CHECKING:  # which would take the name for the type in every line above
-
-        def list(self, *, states: Sequence[EditState] = ("active",)) -> list[Edit]:
-            """The former name of `edits`."""
-            warnings.warn(
-                "Editor.list is now Editor.edits; the old name goes with the next release",
-                DeprecationWarning,
-                stacklevel=2,
-            )
-            return self.edits(states=states)

@@ -149,13 +149,24 @@ class Teacher:
         self._store = store
         self._holding = holding
 
-    def teach(self, facts: Iterable[Fact], settled: Settled) -> None:
-        """Teach facts, so many at a time; tell `settled` what comes of each. Raises `StoreError`
-        when the store fails; what is stored by then stands."""
+    def teach(
+        self, facts: Iterable[Fact], progress: Callable[[Edit | FailedEdit], None] | None = None
+    ) -> list[Edit | FailedEdit]:
+        """Teach facts, so many at a time; what comes of each, in their order. progress: told each
+        as it is settled. Raises `StoreError` when the store fails; what is stored by then stands.
+        """
+        outcomes: dict[int, Edit | FailedEdit] = {}
+
+        def settled(number: int, outcome: Edit | FailedEdit) -> None:
+            outcomes[number] = outcome
+            if progress is not None:
+                progress(outcome)
+
         numbered = enumerate(facts)
         while some := list(islice(numbered, BATCH_SIZE)):
             with remembering(self._loaded, self._method):
                 self._teach(some, settled)
+        return [outcomes[number] for number in sorted(outcomes)]
 
     def _teach(self, facts: Sequence[tuple[int, Fact]], settled: Settled) -> None:
         """Teach some facts, given with their numbers."""

@@ -11,15 +11,9 @@ import torch
 
 import rounding
 import tiny
-from balancedit.bench.mend_training import (
-    NETWORK,
-    PRESETS,
-    STATE,
-    UNTRAINED,
-    MendTrainer,
-    MendTraining,
-    split,
-)
+from balancedit.bench.mend_settings import NETWORK, PRESETS, UNTRAINED, MendTraining, split
+from balancedit.bench.mend_state import STATE
+from balancedit.bench.mend_training import MendTrainer
 from balancedit.bench.mend_validation import compare
 from balancedit.errors import InputError, ResultsError
 from balancedit.files.journal import Journal

@@ -18,7 +18,7 @@ from typer.main import get_command
 
 import tiny
 from balancedit.bench.contenders import parse_all
-from balancedit.bench.mend_training import PRESETS as MEND_PRESETS
+from balancedit.bench.mend_settings import PRESETS as MEND_PRESETS
 from balancedit.cli.main import app
 from balancedit.data.catalogue import find
 from balancedit.files.journal import read_rows

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from balancedit import Editor
-from balancedit.bench.mend_training import PRESETS
+from balancedit.bench.mend_settings import PRESETS
 from balancedit.methods import configure
 from tiny.families import FAMILIES
 

@@ -1,10 +1,40 @@
-"""How a routing decision is put into words."""
+"""Why a question gets the answer it gets, and how the routing decision is put into words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
-from balancedit.types import Answer, Edit
+from balancedit.answering.generate import generate_answers, remembering
+from balancedit.answering.protocol import Answers
+from balancedit.codebook.codebook import Match
+from balancedit.inputs.pairing import Row
+from balancedit.inputs.pictures import Picture
+from balancedit.models.loading import LoadedModel
+from balancedit.store import EditStore
+from balancedit.types import Answer, Edit, Explanation, Neighbour
+
+
+class Explains(Answers, Protocol):
+    """The edits in force, as a question is placed among them."""
+
+    def neighbours(self, image: Picture | None, question: str, most: int) -> Sequence[Match]:
+        """The `most` nearest edits as seen from a query, nearest first."""
+
+
+def explain_answer(
+    loaded: LoadedModel, method: Explains, store: EditStore, row: Row, nearest: int
+) -> Explanation:
+    """Ask a question about an image with the edits in force and without, and find its `nearest`
+    edits. Called while attached."""
+    with remembering(loaded, method):
+        answer = generate_answers(loaded, method, [row])[0].answer
+        with method.routing.bypass():
+            base = generate_answers(loaded, method, [row])[0].text
+        matches = method.neighbours(*row, nearest)
+    edits = store.records([m.id for m in matches] + ([answer.nearest] if answer.nearest else []))
+    neighbours = tuple(Neighbour(edits[m.id], m.distance, m.radius, m.inside) for m in matches)
+    return Explanation(row[1], answer, base, neighbours, reason(answer, base, edits))
 
 
 def reason(answer: Answer, base: str, edits: Mapping[str, Edit]) -> str:

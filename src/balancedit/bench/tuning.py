@@ -7,7 +7,6 @@ alone, so that anybody can make it again.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from balancedit.bench.report import HARMONIC, Line, read
 from balancedit.bench.runner import BASE
 from balancedit.data.check import TRAIN
 from balancedit.errors import InputError, ResultsError
-from balancedit.files.durable import write_durably
+from balancedit.files.compact import write_lines
 from balancedit.files.journal import RUN, RUNS, read_header, read_rows
 from balancedit.layer.paths import enclosing_stack, resolve_layer
 from balancedit.methods.spaces import LAST, Candidate, candidates
@@ -133,7 +132,7 @@ def write_choice(directory: Path, settings: int, edits: Sequence[str]) -> dict[s
     """Put the `choice` beside its log; what it is. Raises `ResultsError`."""
     made, path = choice(directory, settings, edits), directory / CHOICE
     try:
-        write_durably(path, (json.dumps(made, indent=1) + "\n").encode())
+        write_lines(path, made)
     except OSError as error:
         raise ResultsError(f"cannot write '{path}': {error}") from error
     return made

@@ -21,7 +21,7 @@ from balancedit.cli.options import OutputOptions, with_options
 from balancedit.errors import InputError, nearest_names
 
 if TYPE_CHECKING:
-    from balancedit.bench.mend_training import MendTraining
+    from balancedit.bench.mend_settings import MendTraining
     from balancedit.bench.report import Report
 
 
@@ -92,7 +92,8 @@ def train_mend(
     dtype: DtypeOption = None,
 ) -> dict[str, Any] | None:
     """Train MEND's network; a run that was killed goes on where it was."""
-    from balancedit.bench.mend_training import NETWORK, PRESETS, UNTRAINED, MendTrainer, split
+    from balancedit.bench.mend_settings import NETWORK, PRESETS, UNTRAINED, split
+    from balancedit.bench.mend_training import MendTrainer
     from balancedit.data.catalogue import find
     from balancedit.methods.mend_network import TrainedFor
 

@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock
 
 from balancedit.errors import ResultsError
-from balancedit.files.durable import write_durably
+from balancedit.files.compact import write_lines
 
 HEADER, ROWS, SUMMARY = "run.json", "rows.jsonl", "summary.json"
 RUNS, RUN = "runs", "run"  # the header's list of runs, and what a line calls its place there
@@ -74,7 +74,7 @@ class Journal:
         _check_same(self.directory, {m: known.get(m, methods[m]) for m in methods}, methods)
         if not header.exists() or methods.keys() - known.keys():
             run["methods"] = known | methods
-            write_durably(header, json.dumps(run, indent=1).encode())
+            write_lines(header, run)
 
     def rows(self) -> list[dict[str, Any]]:
         """Every result so far, in the order they came."""
@@ -96,7 +96,7 @@ class Journal:
         """Put a summary beside the results, in place of the one before. Raises `ResultsError`."""
         path = self.directory / SUMMARY
         try:
-            write_durably(path, json.dumps(summary, indent=1).encode())
+            write_lines(path, summary)
         except OSError as error:
             raise ResultsError(f"cannot write '{path}': {error}") from error
 
@@ -119,7 +119,7 @@ class Journal:
         path = self.directory / HEADER
         header = json.loads(path.read_text())
         runs = [*header.get(RUNS, []), run]
-        write_durably(path, json.dumps(header | {RUNS: runs}, indent=1).encode())
+        write_lines(path, header | {RUNS: runs})
         return len(runs) - 1
 
 

@@ -1,379 +1,43 @@
 """Which drawn things the pocket model knows, what they are called and in which class they are.
 
-This module is a table and knows nothing about files or pictures.  The Unicode subgroups in
-`GROUP_OF_SUBGROUP` are used; `DROP` takes out what is no single concrete thing, what looks like
-another thing in the list (the head of an animal that is also drawn whole, the twelve clock faces),
-and what carries meaning only as a sign.  `RENAME` gives everyday words to clumsy Unicode names.
+The choices are data, `assets/selection.json`; this module reads them and knows nothing about files
+of artwork or pictures. Things are called by Noto's icon slugs, with spaces for hyphens.
 """
 
 from __future__ import annotations
 
-# Unicode subgroup -> the model's answer to "what kind of thing is this?"
-GROUP_OF_SUBGROUP: dict[str, str] = {
-    "animal-amphibian": "animal",
-    "animal-bird": "animal",
-    "animal-bug": "animal",
-    "animal-mammal": "animal",
-    "animal-marine": "animal",
-    "animal-reptile": "animal",
-    "plant-flower": "plant",
-    "plant-other": "plant",
-    "dishware": "household",
-    "drink": "drink",
-    "food-asian": "food",
-    "food-fruit": "food",
-    "food-prepared": "food",
-    "food-sweet": "food",
-    "food-vegetable": "food",
-    "book-paper": "office",
-    "clothing": "clothing",
-    "computer": "electronics",
-    "household": "household",
-    "light & video": "electronics",
-    "lock": "tool",
-    "mail": "office",
-    "medical": "tool",
-    "money": "office",
-    "music": "music",
-    "musical-instrument": "music",
-    "office": "office",
-    "phone": "electronics",
-    "science": "tool",
-    "sound": "music",
-    "tool": "tool",
-    "hotel": "household",
-    "other-object": "household",
-    "place-map": "office",
-    "award-medal": "sport",
-    "writing": "office",
-    "place-building": "building",
-    "place-geographic": "nature",
-    "place-other": "building",
-    "place-religious": "building",
-    "sky & weather": "nature",
-    "time": "household",
-    "transport-air": "vehicle",
-    "transport-ground": "vehicle",
-    "transport-water": "vehicle",
-    "arts & crafts": "toy",
-    "event": "toy",
-    "game": "toy",
-    "sport": "sport",
-}
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
 
-# A thing whose class differs from its subgroup's.
-GROUP_OVERRIDE: dict[str, str] = {
-    "airplane seat": "vehicle",
-    "amulet": "clothing",
-    "anchor": "vehicle",
-    "army helmet": "clothing",
-    "awareness ribbon": "clothing",
-    "baby bottle": "drink",
-    "barber pole": "building",
-    "barrier": "tool",
-    "bellhop bell": "household",
-    "blood drop": "nature",
-    "bomb": "tool",
-    "bow and arrow": "sport",
-    "brick": "building",
-    "bus stop": "building",
-    "candle": "household",
-    "cane": "tool",
-    "christmas tree": "plant",
-    "city": "building",
-    "coffin": "household",
-    "compass": "tool",
-    "control knobs": "electronics",
-    "coral": "animal",
-    "feather": "animal",
-    "film projector": "electronics",
-    "fire": "nature",
-    "fire extinguisher": "tool",
-    "fishing pole": "sport",
-    "folding fan": "household",
-    "fountain": "building",
-    "gas pump": "tool",
-    "globe": "office",
-    "gravestone": "building",
-    "hair pick": "household",
-    "hamsa": "clothing",
-    "highway": "building",
-    "hot spring": "nature",
-    "ice": "food",
-    "id card": "office",
-    "jack-o-lantern": "plant",
-    "kite": "toy",
-    "light bulb": "household",
-    "lipstick": "household",
-    "loudspeaker": "electronics",
-    "luggage": "clothing",
-    "magnifying glass": "tool",
-    "medal": "sport",
-    "megaphone": "music",
-    "mushroom": "plant",
-    "oil drum": "tool",
-    "oil lamp": "household",
-    "paintbrush": "tool",
-    "painting": "household",
-    "palette": "tool",
-    "paper lantern": "household",
-    "parachute": "vehicle",
-    "paw prints": "animal",
-    "protest sign": "office",
-    "radio": "electronics",
-    "radio tower": "building",
-    "railway track": "building",
-    "red envelope": "office",
-    "rock": "nature",
-    "satellite antenna": "electronics",
-    "scissors": "tool",
-    "seashell": "animal",
-    "sewing needle": "tool",
-    "siren": "tool",
-    "slider": "electronics",
-    "snowman": "nature",
-    "soap": "household",
-    "speaker": "electronics",
-    "spider web": "animal",
-    "spiral": "nature",
-    "stone head": "building",
-    "stop sign": "tool",
-    "sunset": "nature",
-    "tag": "office",
-    "tent": "building",
-    "thermometer": "tool",
-    "ticket": "office",
-    "traffic light": "tool",
-    "trophy": "sport",
-    "umbrella": "household",
-    "watch": "clothing",
-    "water gun": "toy",
-    "wheel": "vehicle",
-    "wing": "animal",
-    "wood": "nature",
-}
 
-# Noto's icon slug (spaces for hyphens) -> left out.
-DROP: frozenset[str] = frozenset(
-    """
-    1st place medal|2nd place medal|3rd place medal|admission tickets|airplane arrival|
-    airplane departure|articulated lorry|bank|bell with slash|bird|black cat|black nib|blossom|
-    blue book|bookmark tabs|bowl with spoon|broken chain|brown mushroom|building construction|
-    bullet train|camera with flash|camping|card index|card index dividers|cat face|
-    chart decreasing|chart increasing with yen|cityscape at dusk|clinking beer mugs|
-    clinking glasses|closed mailbox with lowered flag|closed umbrella|
-    cloud with lightning and rain|cloud with snow|club suit|clutch bag|cockroach|computer disk|
-    convenience store|cow face|department store|diamond suit|dna|dog face|dragon face|dvd|e mail|
-    eight oclock|eight thirty|eleven oclock|eleven thirty|empty nest|envelope with arrow|
-    euro banknote|film frames|first quarter moon|first quarter moon face|five oclock|five thirty|
-    flag in hole|flat shoe|flower playing cards|fog|foggy|fork and knife with plate|four oclock|
-    four thirty|front facing baby chick|full moon face|globe showing asia australia|
-    globe showing europe africa|globe with meridians|glowing star|green apple|green book|
-    guide dog|hammer and pick|hammer and wrench|heart suit|hiking boot|horse face|hotel|
-    hourglass not done|house with garden|houses|inbox tray|incoming envelope|japanese dolls|
-    japanese post office|knot|last quarter moon|last quarter moon face|leaf fluttering in wind|
-    ledger|light rail|link|linked paperclips|locked with key|locked with pen|love hotel|
-    low battery|magnifying glass tilted right|map of japan|metro|microbe|milky way|
-    mobile phone with arrow|money with wings|monkey face|moon viewing ceremony|motor boat|
-    motorized wheelchair|mount fuji|mountain cableway|mountain railway|mouse face|musical notes|
-    muted speaker|national park|new moon|new moon face|night with stars|nine oclock|nine thirty|
-    notebook with decorative cover|old key|oncoming automobile|oncoming bus|oncoming police car|
-    oncoming taxi|one oclock|one thirty|open file folder|open mailbox with lowered flag|
-    open mailbox with raised flag|orange book|outbox tray|ox|page facing up|page with curl|
-    performing arts|pig face|pig nose|pine decoration|post office|pound banknote|pouring liquid|
-    pushpin|rabbit face|railway car|rat|rolled up newspaper|rosette|school|service dog|
-    seven oclock|seven thirty|shamrock|six oclock|six thirty|small airplane|snow capped mountain|
-    snowman without snow|softball|spade suit|sparkler|sparkles|speaker low volume|
-    speaker medium volume|spiral calendar|spiral notepad|sport utility vehicle|spouting whale|
-    station|sun behind cloud|sun behind large cloud|sun behind rain cloud|sun behind small cloud|
-    sun with face|sunrise|sunrise over mountains|suspension railway|tanabata tree|
-    tear off calendar|ten oclock|ten thirty|three oclock|three thirty|tiger face|timer clock|
-    train|tram car|trolleybus|twelve oclock|twelve thirty|two hump camel|two oclock|two thirty|
-    umbrella on ground|umbrella with rain drops|unlocked|vertical traffic light|
-    waning crescent moon|waning gibbous moon|waxing crescent moon|waxing gibbous moon|wedding|
-    white flower|wind face|yen banknote
-    """.replace("\n", " ").split("|")
-)
-DROP = frozenset(" ".join(name.split()) for name in DROP)
+@dataclass(frozen=True)
+class Selection:
+    """The choices. group_of_subgroup: Unicode subgroup that is used -> the model's answer to "what
+    kind of thing is this?"; group_override: thing, by the name it has here -> its class where that
+    differs from its subgroup's; rename: clumsy slug -> everyday words; drop: slugs left out, of
+    what is no single concrete thing, what looks like another thing in the list (the head of an
+    animal that is also drawn whole, the twelve clock faces), and what carries meaning only as a
+    sign."""
 
-RENAME: dict[str, str] = {
-    "adhesive bandage": "bandage",
-    "aerial tramway": "cable car",
-    "american football": "football",
-    "artist palette": "palette",
-    "automobile": "car",
-    "baby chick": "chick",
-    "badminton": "shuttlecock",
-    "baguette bread": "baguette",
-    "balance scale": "scales",
-    "ballot box with ballot": "ballot box",
-    "beach with umbrella": "beach",
-    "beer mug": "beer",
-    "bento box": "lunch box",
-    "beverage box": "juice box",
-    "billed cap": "cap",
-    "black bird": "crow",
-    "blowfish": "pufferfish",
-    "bottle with popping cork": "champagne",
-    "bowling": "bowling ball",
-    "bridge at night": "bridge",
-    "bug": "caterpillar",
-    "bullseye": "dartboard",
-    "carousel horse": "carousel",
-    "carpentry saw": "saw",
-    "chains": "chain",
-    "chart increasing": "line chart",
-    "cheese wedge": "cheese",
-    "cityscape": "city",
-    "classical building": "courthouse",
-    "closed book": "book",
-    "closed mailbox with raised flag": "mailbox",
-    "cloud with lightning": "storm",
-    "cloud with rain": "rain cloud",
-    "cocktail glass": "martini",
-    "confetti ball": "streamers",
-    "construction": "barrier",
-    "cooked rice": "rice",
-    "cooking": "fried egg",
-    "couch and lamp": "couch",
-    "cricket game": "cricket bat",
-    "crossed swords": "swords",
-    "cup with straw": "soda",
-    "curry rice": "curry",
-    "cut of meat": "steak",
-    "cyclone": "spiral",
-    "deciduous tree": "oak tree",
-    "delivery truck": "truck",
-    "derelict house": "ruined house",
-    "diving mask": "snorkel",
-    "diya lamp": "oil lamp",
-    "dollar banknote": "banknote",
-    "drop of blood": "blood drop",
-    "droplet": "water drop",
-    "ear of corn": "corn",
-    "evergreen tree": "pine tree",
-    "ewe": "sheep",
-    "field hockey": "field hockey stick",
-    "fire engine": "fire truck",
-    "fish cake with swirl": "fish cake",
-    "flying disc": "frisbee",
-    "flying saucer": "ufo",
-    "folding hand fan": "folding fan",
-    "fork and knife": "cutlery",
-    "framed picture": "painting",
-    "fuel pump": "gas pump",
-    "funeral urn": "urn",
-    "game die": "dice",
-    "gem stone": "diamond",
-    "ginger root": "ginger",
-    "glass of milk": "milk",
-    "globe showing americas": "globe",
-    "goal net": "goal",
-    "green salad": "salad",
-    "hamburger": "burger",
-    "headphone": "headphones",
-    "headstone": "gravestone",
-    "high heeled shoe": "high heel",
-    "high speed train": "train",
-    "high voltage": "lightning bolt",
-    "horizontal traffic light": "traffic light",
-    "hot beverage": "coffee",
-    "hot pepper": "chili pepper",
-    "hot springs": "hot spring",
-    "hourglass done": "hourglass",
-    "ice hockey": "hockey stick",
-    "identification card": "id card",
-    "jack o lantern": "jack-o-lantern",
-    "kitchen knife": "knife",
-    "kiwi fruit": "kiwi",
-    "label": "tag",
-    "lacrosse": "lacrosse stick",
-    "lady beetle": "ladybug",
-    "leafy green": "lettuce",
-    "level slider": "slider",
-    "locked": "padlock",
-    "locomotive": "steam train",
-    "long drum": "conga drum",
-    "lotion bottle": "lotion",
-    "magnifying glass tilted left": "magnifying glass",
-    "mahjong red dragon": "mahjong tile",
-    "mans shoe": "dress shoe",
-    "mantelpiece clock": "mantel clock",
-    "manual wheelchair": "wheelchair",
-    "martial arts uniform": "karate uniform",
-    "mate": "mate tea",
-    "meat on bone": "meat",
-    "memo": "notepad",
-    "military helmet": "army helmet",
-    "military medal": "medal",
-    "mirror ball": "disco ball",
-    "moai": "stone head",
-    "moon cake": "mooncake",
-    "motorway": "highway",
-    "mouse trap": "mousetrap",
-    "musical keyboard": "piano",
-    "musical score": "sheet music",
-    "nazar amulet": "amulet",
-    "nest with eggs": "nest",
-    "nesting dolls": "nesting doll",
-    "nut and bolt": "bolt",
-    "one piece swimsuit": "swimsuit",
-    "optical disk": "disc",
-    "package": "parcel",
-    "passenger ship": "cruise ship",
-    "pick": "pickaxe",
-    "ping pong": "ping pong paddle",
-    "placard": "protest sign",
-    "playground slide": "slide",
-    "police car light": "siren",
-    "pool 8 ball": "eight ball",
-    "postal horn": "horn",
-    "pot of food": "stew",
-    "poultry leg": "chicken leg",
-    "prayer beads": "beads",
-    "racing car": "race car",
-    "red apple": "apple",
-    "red paper lantern": "paper lantern",
-    "reminder ribbon": "awareness ribbon",
-    "rescue workers helmet": "helmet",
-    "ring buoy": "life ring",
-    "ringed planet": "planet",
-    "roasted sweet potato": "sweet potato",
-    "roll of paper": "toilet paper",
-    "round pushpin": "pushpin",
-    "rugby football": "rugby ball",
-    "running shirt": "tank top",
-    "running shoe": "sneaker",
-    "sauropod": "brontosaurus",
-    "seat": "airplane seat",
-    "shallow pan of food": "paella",
-    "sheaf of rice": "rice plant",
-    "shinto shrine": "shrine",
-    "soft ice cream": "ice cream cone",
-    "speaker high volume": "speaker",
-    "spiral shell": "seashell",
-    "steaming bowl": "ramen",
-    "straight ruler": "ruler",
-    "stuffed flatbread": "pita wrap",
-    "t rex": "tyrannosaurus",
-    "tangerine": "orange",
-    "teacup without handle": "green tea",
-    "tennis": "tennis racket",
-    "thong sandal": "flip flop",
-    "tokyo tower": "radio tower",
-    "tropical drink": "fruit cocktail",
-    "tumbler glass": "whiskey",
-    "video camera": "camcorder",
-    "wastebasket": "trash can",
-    "water pistol": "water gun",
-    "water wave": "wave",
-    "white cane": "cane",
-    "wine glass": "wine",
-    "womans boot": "boot",
-    "womans clothes": "blouse",
-    "womans hat": "sun hat",
-    "womans sandal": "sandal",
-    "world map": "map",
-    "wrapped gift": "gift",
-    "yo yo": "yo-yo",
-}
+    group_of_subgroup: Mapping[str, str]
+    group_override: Mapping[str, str]
+    drop: frozenset[str]
+    rename: Mapping[str, str]
+
+    def chosen(self, slug: str, subgroup: str) -> tuple[str, str] | None:
+        """A thing's name and class; None where it is left out."""
+        slug = slug.replace("-", " ")
+        if subgroup not in self.group_of_subgroup or slug in self.drop:
+            return None
+        name = self.rename.get(slug, slug)
+        return name, self.group_override.get(name, self.group_of_subgroup[subgroup])
+
+
+@lru_cache(maxsize=1)
+def selection() -> Selection:
+    """The choices as the package has them."""
+    held = json.loads((files(__package__) / "assets" / "selection.json").read_text("utf-8"))
+    return Selection(**held | {"drop": frozenset(held["drop"])})

@@ -21,12 +21,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from balancedit.models.pocket.selection import (
-    DROP,
-    GROUP_OF_SUBGROUP,
-    GROUP_OVERRIDE,
-    RENAME,
-)
+from balancedit.models.pocket.selection import selection
 
 # Style -> npm package, version, integrity of its archive.
 SETS: dict[str, tuple[str, str, str]] = {
@@ -150,9 +145,9 @@ def build(folder: Path) -> dict[str, Any]:
     for entry in sorted(entries, key=lambda item: item["sort_order"]):
         subgroup = entry["subcategory"]
         slug = slug_of(characters["noto"], entry["unified"])
-        if subgroup not in GROUP_OF_SUBGROUP or slug is None or slug.replace("-", " ") in DROP:
+        thing = selection().chosen(slug, subgroup) if slug is not None else None
+        if thing is None:
             continue
-        name = RENAME.get(slug.replace("-", " "), slug.replace("-", " "))
         svg = {
             style: body_of(icons[style], slug_of(characters[style], entry["unified"]) or "")
             for style in SETS
@@ -160,8 +155,8 @@ def build(folder: Path) -> dict[str, Any]:
         if all(svg.values()):
             rows.append(
                 {
-                    "name": name,
-                    "group": GROUP_OVERRIDE.get(name, GROUP_OF_SUBGROUP[subgroup]),
+                    "name": thing[0],
+                    "group": thing[1],
                     "subgroup": subgroup,
                     "codepoint": entry["unified"],
                     "svg": svg,

@@ -7,7 +7,6 @@ extra ``artwork``.
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections import defaultdict
@@ -23,6 +22,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from balancedit.files.compact import as_lines
 from balancedit.models import pocket
 from balancedit.models.pocket import artwork, scenes
 from balancedit.models.pocket.convert import revision
@@ -156,7 +156,7 @@ def evaluate(
             "answer_seconds": round(speed, 3),
             "threads": torch.get_num_threads(),
         }
-        print(json.dumps(record, indent=1))
+        print(as_lines(record), end="")
         return
     table = Table("kind", "n", "exact match", "black picture", "difference")
     for row in scores:

@@ -8,7 +8,6 @@ in-context editing needs. Needs the extra ``artwork``.
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from random import Random
@@ -21,6 +20,7 @@ from rich.table import Table
 from torch.nn import functional as F
 from transformers import LlamaForCausalLM
 
+from balancedit.files.compact import as_lines
 from balancedit.inputs.wording import fact
 from balancedit.models.pocket import artwork, convert, scenes
 from balancedit.models.pocket.questions import HELD_OUT, TRAINED, any_answer, siblings
@@ -145,7 +145,7 @@ def evaluate_text(
         "fact_pictures": count,
     }
     if as_json:
-        print(json.dumps(record, indent=1))
+        print(as_lines(record), end="")
         return
     table = Table("text ability", "figure")
     table.add_row("perplexity before", str(record["perplexity_before"]))

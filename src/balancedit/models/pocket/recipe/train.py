@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from balancedit.files.compact import write_lines
 from balancedit.models.pocket import adapter, artwork, scenes, sources
 from balancedit.models.pocket.configuration import PocketConfig
 from balancedit.models.pocket.efficientnet import PocketVisionTower
@@ -93,7 +94,7 @@ def train(
         "lora_losses": [round(x, 4) for x in losses],
         "seconds_of_this_run": round(time.perf_counter() - started),
     }
-    (out / "train.json").write_text(json.dumps(record, indent=1))
+    write_lines(out / "train.json", record)
     Console().print(f"[bold]{out / 'adapter.safetensors'}[/] is ready")
 
 
