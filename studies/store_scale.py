@@ -33,7 +33,7 @@ from balancedit.codebook.codebook import Codebook, euclidean
 from balancedit.codebook.pooling import kept_as
 from balancedit.files.compact import write_lines
 from balancedit.store import Binding, DiskStore
-from balancedit.store.directory import database, files
+from balancedit.store.directory import files, rows
 from balancedit.types import Edit
 
 _THUMBNAIL = 2500  # bytes, about what a 96-pixel picture takes
@@ -83,7 +83,7 @@ def fill(
     picture = os.urandom(_THUMBNAIL)
     with (
         DiskStore.open(root, binding(key_type), create=True) as store,
-        store._writing("fill it") as db,
+        store._transactions.writing("fill it") as db,
         open(root / files.KEYS, "wb") as keys,
     ):
         db.execute("UPDATE store SET width = ?", (key_width,))
@@ -94,7 +94,7 @@ def fill(
             edit = record(number)
             files.tensor_path(root, edit.id).write_bytes(packed)
             content = (number, files.digest(data), len(packed), packed_sum)
-            database.insert(db, edit, content, picture)
+            rows.insert(db, edit, content, picture)
     os.sync()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from balancedit.store import DiskStore
-from balancedit.store.directory import database
+from balancedit.store.directory import database, rows
 from store_cases import BINDING, put
 
 
@@ -25,8 +25,8 @@ def test_one_record_is_read(
     run: Any, held: list[str], command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    real = database._record
-    monkeypatch.setattr(database, "_record", lambda row: (read.append(row[0]), real(row))[1])
+    real = rows._record
+    monkeypatch.setattr(rows, "_record", lambda row: (read.append(row[0]), real(row))[1])
     ran = run(command, held[1], "--json")
     assert (ran.code, ran.json["id"]) == (0, held[1])
     assert set(read) == {held[1]}

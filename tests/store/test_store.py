@@ -19,7 +19,7 @@ import torch
 from balancedit.codebook.pooling import kept_as
 from balancedit.errors import EditNotFoundError, StoreError, StoreMismatchError
 from balancedit.store import Binding, DiskStore, EditStore, MemoryStore
-from balancedit.store.directory import database, files
+from balancedit.store.directory import database, files, rows
 from balancedit.types import Edit
 from store_cases import (
     BINDING,
@@ -179,8 +179,8 @@ def test_reopening_gives_the_same(root: Path) -> None:
 
 
 def test_columns_are_the_fields_of_an_edit(disk: DiskStore) -> None:
-    columns = [r[1] for r in disk._db.execute("PRAGMA table_info(edits)")]
-    expected = ["number", *(f.name for f in fields(Edit)), *database.CONTENT_COLUMNS, "thumbnail"]
+    columns = [r[1] for r in disk._transactions._db.execute("PRAGMA table_info(edits)")]
+    expected = ["number", *(f.name for f in fields(Edit)), *rows.CONTENT_COLUMNS, "thumbnail"]
     assert columns == expected, "Edit has changed: adapt the table and raise FORMAT"
 
 
@@ -263,8 +263,9 @@ def test_a_store_without_indexes_is_given_them(root: Path) -> None:
             db.execute(f"DROP INDEX {name}")
     db.close()
     with DiskStore.open(root, BINDING) as store:
+        db = store._transactions._db
         plans = [
-            " ".join(row[3] for row in store._db.execute(f"EXPLAIN QUERY PLAN {query}"))
+            " ".join(row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {query}"))
             for query in (
                 "SELECT id FROM edits WHERE state IN ('active') ORDER BY number",
                 "SELECT id FROM edits WHERE retired_by = 'x'",
@@ -317,16 +318,16 @@ def test_a_store_of_the_first_format_is_read_where_it_cannot_be_written(
     with DiskStore.open(root, BINDING, create=True) as store:
         kept = put(store, 1)
     of_format_1(root)
-    monkeypatch.setattr("balancedit.store.directory.store._writable", lambda root: False)
+    monkeypatch.setattr("balancedit.store.directory.opening.writable", lambda root: False)
     with DiskStore.open(root, BINDING) as store:
         assert store.edits() == {kept.id: kept}
-        assert store._db.execute("SELECT format FROM store").fetchone()[0] == 1
+        assert store._transactions._db.execute("SELECT format FROM store").fetchone()[0] == 1
 
 
 def test_a_commit_reads_no_other_record(root: Path, disk: DiskStore) -> None:
     for number in range(5):
         put(disk, number)
-    disk._db.execute("UPDATE edits SET positives = 'not JSON' WHERE id = '00000000'")
+    disk._transactions._db.execute("UPDATE edits SET positives = 'not JSON' WHERE id = '00000000'")
     put(disk, 5, retires=("00000001",))
     disk.revert("00000005")
     assert_held(disk, 1, 2, 3, 4)

@@ -17,7 +17,7 @@ import torch
 
 from balancedit.errors import DamagedEditError, EditNotFoundError, StoreError
 from balancedit.store import DiskStore
-from balancedit.store.directory import database
+from balancedit.store.directory import database, opening
 from balancedit.store.directory import store as module
 from store_cases import (
     BINDING,
@@ -179,7 +179,7 @@ def test_a_broken_or_foreign_database_names_file_and_remedy(root: Path) -> None:
 
 def test_a_damaged_record_is_a_store_error(disk: DiskStore) -> None:
     put(disk, 1)
-    disk._db.execute("UPDATE edits SET positives = '[\"cut'")
+    disk._transactions._db.execute("UPDATE edits SET positives = '[\"cut'")
     with pytest.raises(StoreError, match="00000001"):
         disk.edits()
 
@@ -190,7 +190,7 @@ def test_a_hostile_id_reaches_no_file_outside(root: Path, disk: DiskStore) -> No
     put(disk, 1)
     victim = root / "victim.safetensors"
     victim.write_bytes(b"precious")
-    disk._db.execute("UPDATE edits SET id = '../victim'")
+    disk._transactions._db.execute("UPDATE edits SET id = '../victim'")
     with pytest.raises(StoreError):
         disk.revert("../victim")
     assert victim.exists()
@@ -380,7 +380,7 @@ def test_a_read_only_reader_follows_a_live_writer_and_a_replaced_file(
         return real(where, options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_writable", lambda root: False)
+        patch.setattr(opening, "writable", lambda root: False)
         patch.setattr(database, "_connect", no_shared_memory)
         replica = DiskStore.open(root, BINDING)
     with DiskStore.open(root, BINDING) as store:
@@ -413,11 +413,11 @@ def test_a_store_that_stays_locked_says_so(
 ) -> None:
     monkeypatch.setattr(database, "BUSY_SECONDS", 0.1)
     with DiskStore.open(root, BINDING) as other:
-        disk._db.execute("BEGIN IMMEDIATE")
+        disk._transactions._db.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError, match="another process"):
             put(other, 1)
         assert other.edits() == {}  # readers are not held up
-        disk._db.execute("ROLLBACK")
+        disk._transactions._db.execute("ROLLBACK")
         put(other, 1)
     assert_held(disk, 1)
 

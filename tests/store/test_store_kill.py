@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from balancedit.store import Binding, DiskStore
-from balancedit.store.directory import database, files
+from balancedit.store.directory import files, rows
 from store_cases import BINDING, assert_held, put
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
@@ -88,11 +88,11 @@ class Stopper:
         for name in ("fsync", "replace", "link", "mkdir"):
             self.around(os, name)
         for name in ("insert", "update"):
-            self.around(database, name)
+            self.around(rows, name)
         self.around(files, "write_key")
         self.around(Path, "unlink")
         if store is not None:
-            store._db = Watched(store._db, self)  # type: ignore[assignment]
+            store._transactions._db = Watched(store._transactions._db, self)  # type: ignore[assignment]
 
 
 class Watched:

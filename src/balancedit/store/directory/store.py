@@ -11,24 +11,18 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
-from balancedit.errors import (
-    DamagedEditError,
-    EditNotFoundError,
-    StoreError,
-    StoreMismatchError,
-)
+from balancedit.errors import DamagedEditError, EditNotFoundError, StoreError
 from balancedit.files.durable import digest, write_durably
 from balancedit.store import history
-from balancedit.store.directory import database, files
+from balancedit.store.directory import database, files, opening, rows
 from balancedit.store.directory.failures import explained
+from balancedit.store.directory.transactions import Transactions
 from balancedit.store.protocol import Binding, DamagedEdit, HeldEdit, HeldEdits, checked_key
 from balancedit.types import Edit
 
@@ -53,13 +47,9 @@ class DiskStore:
         self, root: Path, opened: tuple[sqlite3.Connection, bool], *, writable: bool, bound: bool
     ) -> None:
         self.root = root
-        self._db, self._immutable = opened  # see `database.connect`
-        self._writable = writable
+        self._transactions = Transactions(root, opened, writable=writable)
         self._bound = bound  # opened for a model, so edits may be added
-        self._binding = database.read_binding(self._db, root)
-        self._form = _key_form(root, self._binding)
-        self._lock = threading.RLock()
-        self._seen = self._version()  # when the records were last looked at
+        self._form = opening.key_form(root, self.binding)
 
     @classmethod
     def open(
@@ -87,12 +77,12 @@ class DiskStore:
                         f"no edit store in '{root}'; make an edit first (`balancedit edit`), or "
                         "name another directory with --edits"
                     )
-                _create(root, binding)
-            writable = _writable(root)
+                opening.create(root, binding)
+            writable = opening.writable(root)
             opened = database.connect(root, writable=writable)
             try:
                 store = cls(root, opened, writable=writable, bound=binding is not None)
-                _check(root, store.binding, binding)
+                opening.check(root, store.binding, binding)
                 if writable:
                     database.upgrade(opened[0])
             except BaseException:
@@ -100,18 +90,18 @@ class DiskStore:
                 raise
         if writable:
             database.add_indexes(opened[0])
-        store._sweep()
+        store._transactions.sweep()
         return store
 
     @property
     def binding(self) -> Binding:
         """What the held edits belong to, as the store's maker gave it."""
-        return self._binding
+        return self._transactions.binding
 
     @property
     def read_only(self) -> bool:
         """Whether the directory could not be written when it was opened."""
-        return not self._writable
+        return not self._transactions.writable
 
     def commit(
         self,
@@ -128,11 +118,11 @@ class DiskStore:
             )
         path = files.tensor_path(self.root, edit.id)
         packed = files.pack(tensors)
-        with self._writing(f"keep edit '{edit.id}'") as db:
+        with self._transactions.writing(f"keep edit '{edit.id}'") as db:
             width, index = db.execute(
                 "SELECT (SELECT width FROM store), (SELECT coalesce(max(key_index), -1) FROM edits)"
             ).fetchone()
-            held = database.read_records(db, [edit.id, *edit.retires])
+            held = rows.read_records(db, [edit.id, *edit.retires])
             if edit.id in held:
                 raise StoreError(f"edit id '{edit.id}' is already in use; make another one")
             key = checked_key(edit, key, width)
@@ -149,39 +139,36 @@ class DiskStore:
             write_durably(path, packed)
             files.write_key(self.root, index + 1, key_data)
             content = (index + 1, digest(key_data), len(packed), digest(packed))
-            database.insert(db, kept, content, thumbnail)
-            database.update(db, retired)
+            rows.insert(db, kept, content, thumbnail)
+            rows.update(db, retired)
         return kept
 
     def edits(self) -> dict[str, Edit]:
         """Every record by id, oldest first; reads the database only, no file per edit."""
-        with self._reading("read its records") as db:
-            # Before the rows: a commit in between is then reported by `changed`, not missed.
-            self._seen = self._version()
-            return database.read_records(db)
+        with self._transactions.reading("read its records", looks=True) as db:
+            return rows.read_records(db)
 
     def records(self, ids: Iterable[str]) -> dict[str, Edit]:
         """See `EditStore.records`."""
-        with self._reading("read its records") as db:
-            return database.read_records(db, ids)
+        with self._transactions.reading("read its records") as db:
+            return rows.read_records(db, ids)
 
     def active(self) -> list[str]:
         """Ids of the edits in force, oldest first."""
-        with self._reading("read its records") as db:
-            self._seen = self._version()
-            return database.read_ids(db, "active")
+        with self._transactions.reading("read its records", looks=True) as db:
+            return rows.read_ids(db, "active")
 
     def resolve(self, wanted: str) -> str:
         """See `EditStore.resolve`."""
-        with self._reading("read its records") as db:
-            return database.resolve(db, wanted)
+        with self._transactions.reading("read its records") as db:
+            return rows.resolve(db, wanted)
 
     def held(self, ids: Iterable[str]) -> tuple[HeldEdits, list[DamagedEdit]]:
         """See `EditStore.held`. Files' sizes are compared at once, and where there are few edits
         (`CHECKED_EDITS`, `CHECKED_BYTES`) their checksums too."""
         import torch
 
-        with self._reading("load its edits") as db:
+        with self._transactions.reading("load its edits") as db:
             found = self._found(db, ids)
             (width,) = db.execute("SELECT width FROM store").fetchone()
             keys = files.map_keys(self.root, width, self._form)
@@ -241,7 +228,7 @@ class DiskStore:
         """(record, key, tensors) of whole edits, and the damaged ones."""
         good: list[tuple[Edit, bytes, bytes]] = []
         damaged: list[DamagedEdit] = []
-        with self._reading("load its edits") as db:
+        with self._transactions.reading("load its edits") as db:
             (width,) = db.execute("SELECT width FROM store").fetchone()
             for edit, (index, key_sum, size, tensors_sum) in self._found(db, ids):
                 try:
@@ -258,12 +245,12 @@ class DiskStore:
         """The records of `ids`, in that order, and where their contents are; not those of reverted
         edits."""
         wanted = list(ids)
-        records = database.read_records(db, wanted)
+        records = rows.read_records(db, wanted)
         for at, name in enumerate(wanted):
             if name not in records:
-                wanted[at] = database.resolve(db, name)
-                records |= database.read_records(db, [wanted[at]])
-        contents = database.read_contents(db, wanted)
+                wanted[at] = rows.resolve(db, name)
+                records |= rows.read_records(db, [wanted[at]])
+        contents = rows.read_contents(db, wanted)
         return [(records[i], contents[i]) for i in wanted if records[i].state != "reverted"]
 
     def _not_reverted(self, damaged: list[DamagedEdit]) -> list[DamagedEdit]:
@@ -276,11 +263,11 @@ class DiskStore:
 
     def revert(self, edit_id: str) -> list[Edit]:
         """See `EditStore.revert`; the record and the key stay, the tensor file goes."""
-        with self._writing(f"revert edit '{edit_id}'") as db:
-            edit_id = database.resolve(db, edit_id)
-            held = database.read_records(db, [edit_id]) | database.read_waiting(db, edit_id)
+        with self._transactions.writing(f"revert edit '{edit_id}'") as db:
+            edit_id = rows.resolve(db, edit_id)
+            held = rows.read_records(db, [edit_id]) | rows.read_waiting(db, edit_id)
             changed = history.after_revert(held, edit_id)
-            database.update(db, changed)
+            rows.update(db, changed)
         # After the commit: a kill before leaves the edit whole, a kill here a file for the sweep.
         with suppress(OSError):
             files.tensor_path(self.root, edit_id).unlink(missing_ok=True)
@@ -288,138 +275,21 @@ class DiskStore:
 
     def changed(self) -> bool:
         """Whether another handle has committed since this one last looked."""
-        with self._lock, explained(self.root, "look for changes"):
-            return self._version() != self._seen
+        return self._transactions.changed()
 
     def thumbnail(self, edit_id: str) -> bytes | None:
         """The encoded picture given with the edit, if any."""
-        with self._reading("read a picture") as db:
-            edit_id = database.resolve(db, edit_id)
+        with self._transactions.reading("read a picture") as db:
+            edit_id = rows.resolve(db, edit_id)
             row = db.execute("SELECT thumbnail FROM edits WHERE id = ?", (edit_id,)).fetchone()
             return row[0]
 
     def close(self) -> None:
-        """Close the database; the last handle to close leaves a single file to copy."""
-        with self._lock, explained(self.root, "close it"):
-            self._db.close()
+        """The last handle to close leaves a single file to copy."""
+        self._transactions.close()
 
     def __enter__(self) -> DiskStore:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
-
-    # -- inside --------------------------------------------------------------------------------
-
-    def _version(self) -> tuple[int, ...]:
-        """A value that differs once another handle has committed."""
-        if self._immutable:
-            # Such a connection never looks at the file again; whoever replaced it changed these.
-            found = os.stat(self.root / database.NAME)
-            return (found.st_ino, found.st_size, found.st_mtime_ns)
-        return tuple(self._db.execute("PRAGMA data_version").fetchone())
-
-    @contextmanager
-    def _reading(self, doing: str) -> Iterator[sqlite3.Connection]:
-        """One consistent view of the database."""
-        with self._lock, explained(self.root, doing):
-            if self._immutable and self._version() != self._seen:
-                self._db.close()
-                self._db, self._immutable = database.connect(self.root, writable=False)
-                _check(self.root, database.read_binding(self._db, self.root), self._binding)
-            self._db.execute("BEGIN")
-            try:
-                yield self._db
-            finally:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-
-    @contextmanager
-    def _writing(self, doing: str) -> Iterator[sqlite3.Connection]:
-        """Hold the write lock; commit at the end, or undo everything."""
-        if self.read_only:
-            raise StoreError(
-                f"edit store '{self.root}': cannot {doing}: the directory is read-only; change its "
-                "permissions, or copy it to a writable place and use --edits with that"
-            )
-        with self._lock, explained(self.root, doing):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    with suppress(sqlite3.Error):
-                        self._db.execute("ROLLBACK")
-                self._sweep()
-                raise
-
-    def _sweep(self) -> None:
-        """Delete what killed or failed writers left behind, if nobody is writing just now."""
-        if self.read_only:
-            return
-        with self._lock, suppress(sqlite3.Error, OSError):
-            database.remove_abandoned(self.root)
-            # Without the lock first: nearly always there is nothing to do.
-            if not files.leftovers(self.root, self._with_tensors()):
-                return
-            self._db.execute("PRAGMA busy_timeout = 0")
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-                try:
-                    for path in files.leftovers(self.root, self._with_tensors()):
-                        path.unlink(missing_ok=True)
-                finally:
-                    self._db.execute("ROLLBACK")
-            finally:
-                self._db.execute(f"PRAGMA busy_timeout = {int(database.BUSY_SECONDS * 1000)}")
-
-    def _with_tensors(self) -> list[str]:
-        return database.read_ids(self._db, "active", "retired")
-
-
-def _key_form(root: Path, binding: Binding) -> str:
-    """How a store's keys are written, from what it belongs to."""
-    key_type = binding.details.get("key_type", "float32")
-    if key_type not in files.KEY_FORMS:
-        raise StoreError(
-            f"edit store '{root}': its keys are of type '{key_type}', which this version of "
-            "balancedit cannot read; upgrade balancedit, or use another --edits directory"
-        )
-    return files.KEY_FORMS[key_type]
-
-
-def _writable(root: Path) -> bool:
-    """Whether this process may write in `root`; asks, since SQLite would only say at a commit."""
-    parts = [root, root / database.NAME, root / files.EDITS, root / files.KEYS]
-    return all(os.access(p, os.W_OK) for p in parts if p.exists())
-
-
-def _create(root: Path, binding: Binding) -> None:
-    """Make directory and database; take back whatever was made if that fails."""
-    missing = [p for p in (root / files.EDITS, root, *root.parents) if not p.exists()]
-    try:
-        (root / files.EDITS).mkdir(parents=True, exist_ok=True)
-        database.create_database(root, binding)
-    except BaseException:
-        # rmdir refuses a directory in which anybody else has meanwhile put something.
-        with suppress(OSError):
-            for path in missing:
-                path.rmdir()
-        raise
-
-
-def _check(root: Path, kept: Binding, wanted: Binding | None) -> None:
-    """`StoreMismatchError` unless what the store belongs to is what it is opened for."""
-    different = kept.differences(wanted) if wanted is not None else []
-    if different:
-        said = "; ".join(f"its {name} is {had}, not {has}" for name, had, has in different)
-        raise StoreMismatchError(
-            f"edit store '{root}' was made for something else: {said}; use another --edits "
-            f"directory, or load {kept.model} with the settings it was made with"
-        )

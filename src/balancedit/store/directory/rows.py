@@ -1,0 +1,123 @@
+"""An edit's record as a row of the store's database, and back."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from typing import Any
+
+from balancedit.store import history
+from balancedit.types import Edit, EditState
+
+#: The format a column came with; those not named are as old as any.
+SINCE = {"old_answer": 2, "old_tokens": 3}
+
+_FIELDS = tuple(f.name for f in fields(Edit))
+_TUPLES = frozenset(f.name for f in fields(Edit) if str(f.type).startswith("tuple"))
+_TUPLES_AT = tuple(i for i, name in enumerate(_FIELDS) if name in _TUPLES)
+_FLOATS_AT = tuple(i for i, f in enumerate(fields(Edit)) if f.type == "float")
+_EACH = "SELECT value FROM json_each(?)"
+CONTENT_COLUMNS = ("key_index", "key_sha256", "tensors_size", "tensors_sha256")
+
+
+def format_of(db: sqlite3.Connection) -> int:
+    """The format a store is written in."""
+    found = db.execute("SELECT format FROM store").fetchone()
+    if found is None:
+        raise sqlite3.DatabaseError("its description is missing")
+    return int(found[0])
+
+
+def read_records(db: sqlite3.Connection, ids: Iterable[str] | None = None) -> dict[str, Edit]:
+    """Records by id, oldest first: all of them, or those of `ids` that exist."""
+    if ids is None:
+        return _records(db, "")
+    return _records(db, f"WHERE id IN ({_EACH})", _listed(ids))
+
+
+def read_waiting(db: sqlite3.Connection, edit_id: str) -> dict[str, Edit]:
+    """Records of the edits that `edit_id` has retired, by id, oldest first."""
+    return _records(db, "WHERE retired_by = ?", edit_id)
+
+
+def _records(db: sqlite3.Connection, where: str, *given: str) -> dict[str, Edit]:
+    format_ = format_of(db)
+    names = [f if SINCE.get(f, 1) <= format_ else f"NULL AS {f}" for f in _FIELDS]
+    rows = db.execute(f"SELECT {', '.join(names)} FROM edits {where} ORDER BY number", given)
+    rows.row_factory = None
+    return {row[0]: _record(row) for row in rows}
+
+
+def read_ids(db: sqlite3.Connection, *states: EditState) -> list[str]:
+    """Ids of the edits in these states, oldest first."""
+    rows = db.execute(
+        f"SELECT id FROM edits WHERE state IN ({_EACH}) ORDER BY number", (_listed(states),)
+    )
+    return [row[0] for row in rows]
+
+
+def read_contents(db: sqlite3.Connection, ids: Iterable[str]) -> dict[str, tuple[Any, ...]]:
+    """By id, where those edits' contents are: the values of `CONTENT_COLUMNS`."""
+    columns = ", ".join(("id", *CONTENT_COLUMNS))
+    rows = db.execute(f"SELECT {columns} FROM edits WHERE id IN ({_EACH})", (_listed(ids),))
+    rows.row_factory = None
+    return {row[0]: row[1:] for row in rows}
+
+
+def resolve(db: sqlite3.Connection, wanted: str) -> str:
+    """The id that equals or begins with `wanted`; see `history.resolve`."""
+    if db.execute("SELECT 1 FROM edits WHERE id = ?", (wanted,)).fetchone():
+        return wanted
+    rows = db.execute("SELECT id FROM edits ORDER BY number")
+    return history.resolve([row[0] for row in rows], wanted)
+
+
+def _listed(values: Iterable[str]) -> str:
+    """Any number of texts as the one parameter that `_EACH` stands for."""
+    return json.dumps(list(values))
+
+
+def _record(row: Sequence[Any]) -> Edit:
+    values = list(row)
+    try:
+        for at in _TUPLES_AT:
+            values[at] = _tuple(json.loads(values[at])) if values[at] not in ("[]", None) else ()
+    except ValueError as error:
+        raise sqlite3.DatabaseError(f"edit '{values[0]}': {error}") from error
+    for at in _FLOATS_AT:
+        if values[at] is None:  # SQLite keeps NaN as NULL
+            values[at] = math.nan
+    return Edit(*values)
+
+
+def _tuple(items: list[Any]) -> tuple[Any, ...]:
+    return tuple(_tuple(item) if isinstance(item, list) else item for item in items)
+
+
+def _values(edit: Edit) -> list[Any]:
+    return [
+        json.dumps(getattr(edit, name)) if name in _TUPLES else getattr(edit, name)
+        for name in _FIELDS
+    ]
+
+
+def insert(
+    db: sqlite3.Connection, edit: Edit, content: tuple[int, str, int, str], thumbnail: bytes | None
+) -> None:
+    """Add a record; `content` has the values of `CONTENT_COLUMNS`."""
+    columns = [*_FIELDS, *CONTENT_COLUMNS, "thumbnail"]
+    marks = ", ".join("?" * len(columns))
+    db.execute(
+        f"INSERT INTO edits ({', '.join(columns)}) VALUES ({marks})",
+        [*_values(edit), *content, thumbnail],
+    )
+
+
+def update(db: sqlite3.Connection, edits: Iterable[Edit]) -> None:
+    """Replace records that exist."""
+    assignments = ", ".join(f"{name} = ?" for name in _FIELDS)
+    for edit in edits:
+        db.execute(f"UPDATE edits SET {assignments} WHERE id = ?", [*_values(edit), edit.id])
