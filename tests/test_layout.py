@@ -11,7 +11,7 @@ SRC = Path(__file__).parents[1] / "src" / "balancedit"
 
 #: Each folder or top-level module may import those before it, and itself.
 ORDER = (
-    *("version", "errors", "shapes", "types"),
+    *("version", "errors", "tables", "shapes", "types"),
     *("inputs", "files", "codebook", "layer", "prefill", "scope", "learning"),
     *("models", "store", "answering", "data", "methods"),
     *("holding", "teaching", "edited_model", "editor", "bench", "cli", "__main__"),

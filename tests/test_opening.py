@@ -39,13 +39,15 @@ def test_an_unknown_scheme_names_the_nearest(
     assert not list(tmp_path.iterdir())
 
 
+SHARED: dict[str, MemoryStore] = {}
+
+
+def toy(place: str, binding: Binding) -> MemoryStore:
+    return SHARED.setdefault(place, MemoryStore(binding))
+
+
 def test_a_backend_is_one_line_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    shared: dict[str, MemoryStore] = {}
-
-    def toy(place: str, binding: Binding) -> MemoryStore:
-        return shared.setdefault(place, MemoryStore(binding))
-
-    monkeypatch.setitem(BACKENDS, "toy", toy)
+    monkeypatch.setitem(BACKENDS, "toy", f"{__name__}:toy")
     first = open_store("toy://edits", BINDING)
     assert first is open_store("toy://edits", BINDING)
     assert first is not open_store("toy://others", BINDING)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
 from balancedit.errors import InputError, nearest_names
-from balancedit.methods import balancedit, ft, grace, ike, mend
-from balancedit.methods.protocol import EditRequest, LearnedEdit, Method
+from balancedit.methods.protocol import (
+    EditRequest,
+    LearnedEdit,
+    Method,
+    MethodConfig,
+    OfferedMethod,
+)
 from balancedit.models.loading import LoadedModel
+from balancedit.tables import named
 
 __all__ = [
     "METHODS",
@@ -17,30 +22,33 @@ __all__ = [
     "LearnedEdit",
     "Method",
     "MethodConfig",
+    "OfferedMethod",
     "configure",
     "make_method",
+    "offered",
 ]
 
-#: A method's settings: a frozen dataclass of its own, which checks itself when it is made.
-MethodConfig = (
-    balancedit.BalancEditConfig | ft.FTConfig | grace.GraceConfig | ike.IKEConfig | mend.MendConfig
-)
-
-#: name -> (makes the method, presets); a new method adds a line (docs/extending.md).
-METHODS: dict[str, tuple[Callable[[LoadedModel, Any], Method], Mapping[str, MethodConfig]]] = {
-    "balancedit": (balancedit.BalancEdit, balancedit.PRESETS),
-    "ft": (ft.make, ft.PRESETS),
-    "grace": (grace.Grace, grace.PRESETS),
-    "ike": (ike.IKE, ike.PRESETS),
-    "mend": (mend.make, mend.PRESETS),
+#: name -> where the method is (`OfferedMethod`); a new one adds a line (docs/extending.md).
+METHODS: dict[str, str] = {
+    "balancedit": "balancedit.methods.balancedit:METHOD",
+    "ft": "balancedit.methods.ft:METHOD",
+    "grace": "balancedit.methods.grace:METHOD",
+    "ike": "balancedit.methods.ike:METHOD",
+    "mend": "balancedit.methods.mend:METHOD",
 }
+
+
+def offered(method: str) -> OfferedMethod:
+    """A method by its name. Raises `InputError` with nearest names."""
+    if method not in METHODS:
+        raise InputError(f"unknown method '{method}'{nearest_names(method, METHODS)}")
+    found: OfferedMethod = named(METHODS[method])
+    return found
 
 
 def configure(method: str, preset: str, options: dict[str, Any]) -> MethodConfig:
     """A preset of a method with single options changed. Raises `InputError` with nearest names."""
-    if method not in METHODS:
-        raise InputError(f"unknown method '{method}'{nearest_names(method, METHODS)}")
-    presets = METHODS[method][1]
+    presets = offered(method).presets
     if preset not in presets:
         raise InputError(f"unknown preset '{preset}' of {method}{nearest_names(preset, presets)}")
     known = [f.name for f in fields(presets[preset])]
@@ -52,4 +60,4 @@ def configure(method: str, preset: str, options: dict[str, Any]) -> MethodConfig
 
 def make_method(method: str, config: MethodConfig, loaded: LoadedModel) -> Method:
     """A method bound to a loaded model."""
-    return METHODS[method][0](loaded, config)
+    return offered(method).make(loaded, config)

@@ -17,7 +17,7 @@ import torch
 from balancedit.codebook.pooling import last_key
 from balancedit.learning.loop import Schedule, Start
 from balancedit.methods.presets import alike
-from balancedit.methods.protocol import EditRequest
+from balancedit.methods.protocol import EditRequest, OfferedMethod
 from balancedit.methods.routed import RoutedLayer, check_adam
 from balancedit.methods.sequence import Settings, WeightSequence
 from balancedit.models.loading import LoadedModel
@@ -75,7 +75,10 @@ class FT:
         return trained.tensors["weight"].cpu(), int(steps), trained.losses[-1]
 
 
-def make(loaded: LoadedModel, config: FTConfig) -> WeightSequence:
+def _make(loaded: LoadedModel, config: FTConfig) -> WeightSequence:
     """The method, bound to one model."""
     routing = RoutedLayer(loaded, last_key)
     return WeightSequence(routing, FT(routing, config))
+
+
+METHOD = OfferedMethod(_make, PRESETS)

@@ -32,7 +32,7 @@ from balancedit.layer.edited import Replacement, Tensors, check_shapes
 from balancedit.layer.weights import weight_shape
 from balancedit.learning.loop import Schedule, Start
 from balancedit.methods.presets import alike
-from balancedit.methods.protocol import EditRequest, LearnedEdit, one_by_one
+from balancedit.methods.protocol import EditRequest, LearnedEdit, OfferedMethod, one_by_one
 from balancedit.methods.routed import RoutedLayer, check_adam
 from balancedit.models.loading import LoadedModel
 from balancedit.scope.firing import by_radius
@@ -62,8 +62,7 @@ class GraceConfig:
         check_adam(self.steps, self.lr, self.eps)
 
 
-#: Named settings. Both have the source's numbers; "paper" fills the whole prompt, as the source's
-#: configuration does.
+#: Named settings, with the source's numbers; "paper" fills the whole prompt, as the source does.
 PRESETS: dict[str, GraceConfig] = {
     "recommended": GraceConfig(),
     **alike(GraceConfig(replace="prompt")),
@@ -149,7 +148,7 @@ class PromptValue:
     It serves the router as its pool, since that is who knows which tokens are the prompt's, and
     remembers them for the calls that follow. A call with fewer tokens than the prompt is a decode
     step; one with more (decoding without a cache, or the prompt with an answer behind it) has the
-    prompt in front. Letters: P = tokens of the prompt's call, the rest as in adapter.py.
+    prompt in front. Letters: P = tokens of the prompt's call, the rest as in `layer/edited.py`.
     """
 
     def __init__(self, where: Literal["last", "prompt"]) -> None:
@@ -186,11 +185,8 @@ class PromptValue:
         return replace
 
 
-# -- the method ----------------------------------------------------------------------------------
-
-
 class Grace:
-    """The codebook, its values and the routing, bound to one model. Letters as in adapter.py."""
+    """The codebook, its values and the routing, bound to one model; letters as above."""
 
     name = "grace"
     sequential = True  # radii depend on the order of the edits
@@ -298,3 +294,6 @@ class Grace:
 
     def _decide(self, keys: torch.Tensor) -> list[Decision]:
         return by_radius(self._entries.nearest(keys))
+
+
+METHOD = OfferedMethod(Grace, PRESETS)

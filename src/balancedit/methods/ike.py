@@ -30,7 +30,7 @@ from balancedit.inputs.wording import fact
 from balancedit.layer.decisions import Decision, OpenTraces, RouteTrace
 from balancedit.methods.demonstrations import MIXES, Demonstrations
 from balancedit.methods.presets import alike
-from balancedit.methods.protocol import EditRequest, LearnedEdit, one_by_one
+from balancedit.methods.protocol import EditRequest, LearnedEdit, OfferedMethod, one_by_one
 from balancedit.methods.routed import RoutedLayer
 from balancedit.models.loading import LoadedModel
 from balancedit.store.protocol import HeldEdits
@@ -204,3 +204,6 @@ class IKE:
         keys = self.routing.prefill_keys([i for i, _ in rows], [q for _, q in rows])
         nearest = [m for m in self._facts.nearest(keys) if m is not None]
         return [Decision(m.id, m.id, m.distance, None) for m in nearest]
+
+
+METHOD = OfferedMethod(IKE, PRESETS)

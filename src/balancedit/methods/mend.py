@@ -28,7 +28,7 @@ from balancedit.errors import EditFailedError, ModelLoadError
 from balancedit.learning.loop import answer_loss, frozen, with_answer
 from balancedit.methods.mend_network import MendNetwork, how_to_train, load_network
 from balancedit.methods.presets import alike
-from balancedit.methods.protocol import EditRequest
+from balancedit.methods.protocol import EditRequest, OfferedMethod
 from balancedit.methods.routed import RoutedLayer
 from balancedit.methods.sequence import Settings, WeightSequence
 from balancedit.models.loading import LoadedModel
@@ -128,7 +128,7 @@ class Mend:
         return weight.cpu(), 1, loss
 
 
-def make(loaded: LoadedModel, config: MendConfig) -> WeightSequence:
+def _make(loaded: LoadedModel, config: MendConfig) -> WeightSequence:
     """The method, bound to one model."""
     routing = RoutedLayer(loaded, last_key)
     return WeightSequence(routing, Mend(routing, config))
@@ -160,3 +160,6 @@ def _network_for(
             f"({loaded.fingerprint()[:12]}); {train}"
         )
     return network, sha256
+
+
+METHOD = OfferedMethod(_make, PRESETS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 
@@ -19,6 +19,7 @@ from balancedit.inputs.pairing import Row
 from balancedit.inputs.pictures import Picture
 from balancedit.layer.decisions import AnswerIds, Said
 from balancedit.methods.routed import RoutedLayer
+from balancedit.models.loading import LoadedModel
 from balancedit.store.protocol import HeldEdits
 from balancedit.types import Edit
 
@@ -137,6 +138,20 @@ class Method(Protocol):
     def worded(self, rows: Sequence[Row]) -> Sequence[Row]:
         """What the model is asked instead of (image, question), in the same order. Called while
         attached, inside `tracing`; all rows show as many pictures."""
+
+
+class MethodConfig(Protocol):
+    """A method's settings: a frozen dataclass of its own, which checks itself when it is made."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+class OfferedMethod(NamedTuple):
+    """A method as `METHODS` names it. make: binds it to a loaded model, with settings of its own;
+    presets: named settings, "recommended" and "paper" among them."""
+
+    make: Callable[[LoadedModel, Any], Method]
+    presets: Mapping[str, MethodConfig]
 
 
 def one_by_one(

@@ -1,8 +1,9 @@
 """The settings among which `balancedit bench tune` chooses, by method.
 
-A new method adds a line to `SPACES`. Its recommended preset is always a candidate and need not be
-listed. This module knows nothing about models: how far up the stack of blocks a layer lies is said
-as a share, which suits stacks of any height.
+A method's recommended preset is always a candidate and need not be listed; a method that has more
+to set than that adds a line to `SPACES`. (MEND has not: its network is for one layer.) This
+module knows nothing about models: how far up the stack of blocks a layer lies is said as a share,
+which suits stacks of any height.
 """
 
 from __future__ import annotations
@@ -13,8 +14,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from balancedit.errors import InputError, nearest_names
-from balancedit.methods import METHODS
+from balancedit.methods import offered
 from balancedit.methods.presets import RECOMMENDED
 
 LAST = 1.0  # the block of the layer that the run edits, which is the last where a table names it
@@ -30,7 +30,6 @@ class Space:
     depths: tuple[float, ...] = (LAST,)
 
 
-#: MEND's network is trained for one layer, and an edit has nothing more to set.
 SPACES: dict[str, Space] = {
     "balancedit": Space(
         {
@@ -47,7 +46,6 @@ SPACES: dict[str, Space] = {
         {"epsilon": (1.0, 2.0, 3.0, 6.0), "replace": ("last", "prompt"), "lr": (1.0, 0.1)}, DEPTHS
     ),
     "ike": Space({"demonstrations": (0, 2, 4, 8, 16, 32), "mix": ("mixed", "triples")}),
-    "mend": Space(),
 }
 
 
@@ -63,9 +61,8 @@ class Candidate:
 def candidates(method: str, seed: int = 0) -> list[Candidate]:
     """All candidates of a method: its recommended preset, then the rest of its space in an order
     that the seed decides. Raises `InputError` for an unknown method."""
-    if method not in SPACES:
-        raise InputError(f"unknown method '{method}'{nearest_names(method, SPACES)}")
-    space, preset = SPACES[method], vars(METHODS[method][1][RECOMMENDED])
+    preset = vars(offered(method).presets[RECOMMENDED])
+    space = SPACES.get(method, Space())
     found = [Candidate({})]
     for values in product(*space.options.values(), space.depths):
         named = dict(zip(space.options, values[:-1], strict=True))

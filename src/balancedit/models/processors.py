@@ -7,7 +7,6 @@ videos.
 
 from __future__ import annotations
 
-from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +16,7 @@ from transformers.utils import is_torchvision_available
 
 from balancedit.errors import ModelLoadError
 from balancedit.models.architectures import ARCHITECTURES
+from balancedit.tables import named
 
 
 def load_processor(name: str) -> Any:
@@ -37,8 +37,7 @@ def _without_torchvision(name: str) -> Any:
     config = AutoConfig.from_pretrained(name)
     known = ARCHITECTURES.get(config.model_type)
     if known is not None and known.processor is not None:
-        module, _, name = known.processor.partition(":")
-        return getattr(import_module(module), name)
+        return named(known.processor)
     if type(config) not in PROCESSOR_MAPPING:
         return AutoProcessor
     kind: Any = PROCESSOR_MAPPING[type(config)]

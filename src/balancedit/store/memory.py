@@ -102,3 +102,10 @@ class MemoryStore:
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+def open_memory(place: str, binding: Binding) -> MemoryStore:
+    """A store of this process alone; it has no place that others could find."""
+    if place:
+        raise StoreError(f"memory://{place}: edits in memory have no place; write memory://")
+    return MemoryStore(binding)

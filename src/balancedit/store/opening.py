@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 from balancedit.errors import StoreError, nearest_names
-from balancedit.store.directory.store import DiskStore
-from balancedit.store.memory import MemoryStore
 from balancedit.store.protocol import Binding, EditStore
+from balancedit.tables import named
 
 _ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<place>.*)", re.DOTALL)
 
 
-def _memory(place: str, binding: Binding) -> EditStore:
-    """A store of this process alone; it has no place that others could find."""
-    if place:
-        raise StoreError(f"memory://{place}: edits in memory have no place; write memory://")
-    return MemoryStore(binding)
-
-
-def _directory(place: str, binding: Binding) -> EditStore:
-    """The store in a directory, made where there is none."""
-    return DiskStore.open(place, binding, create=True)
-
-
-#: scheme -> opens the store at a place, made where there is none, for edits of that binding; raises
-#: `StoreMismatchError` where it belongs to something else, `StoreError` where it cannot be opened.
-#: A new backend adds a line.
-BACKENDS: dict[str, Callable[[str, Binding], EditStore]] = {
-    "memory": _memory,
-    "directory": _directory,
+#: scheme -> where the function is that opens the store at a place, made where there is none, for
+#: edits of that binding: (str, Binding) -> EditStore. It raises `StoreMismatchError` where the
+#: store belongs to something else, `StoreError` where it cannot be opened. A new backend adds a
+#: line (docs/extending.md).
+BACKENDS: dict[str, str] = {
+    "memory": "balancedit.store.memory:open_memory",
+    "directory": "balancedit.store.directory:open_directory",
 }
 
 
@@ -43,11 +30,12 @@ def open_store(edits: str | Path | None, binding: Binding) -> EditStore:
     model, layer or method, `StoreError` when it cannot be opened or its scheme is not known.
     """
     if edits is None:
-        return _memory("", binding)
-    address = _ADDRESS.fullmatch(edits) if isinstance(edits, str) else None
-    if address is None:
-        return _directory(str(edits), binding)
-    scheme = address["scheme"]
+        scheme, place = "memory", ""
+    elif isinstance(edits, str) and (address := _ADDRESS.fullmatch(edits)):
+        scheme, place = address["scheme"], address["place"]
+    else:
+        scheme, place = "directory", str(edits)
     if scheme not in BACKENDS:
         raise StoreError(f"unknown kind of edit store '{scheme}'{nearest_names(scheme, BACKENDS)}")
-    return BACKENDS[scheme](address["place"], binding)
+    opened: EditStore = named(BACKENDS[scheme])(place, binding)
+    return opened

@@ -11,5 +11,8 @@ follow and why.
 
 from balancedit.methods.balancedit.config import PRESETS, BalancEditConfig
 from balancedit.methods.balancedit.method import BalancEdit
+from balancedit.methods.protocol import OfferedMethod
 
-__all__ = ["PRESETS", "BalancEdit", "BalancEditConfig"]
+__all__ = ["METHOD", "PRESETS", "BalancEdit", "BalancEditConfig"]
+
+METHOD = OfferedMethod(BalancEdit, PRESETS)
