@@ -40,19 +40,20 @@ def copy_store(source: EditStore, directory: Path) -> None:
 def _fill(source: EditStore, directory: Path) -> None:
     records = source.edits()
     kept = [i for i, e in records.items() if e.state != "reverted"]
-    held, damaged = source.load(kept)
-    if damaged:
-        raise StoreError(f"edit '{damaged[0].id}' cannot be copied: {damaged[0].reason}")
     target = DiskStore.open(directory, source.binding, create=True)
     try:
-        for entry in held:
-            # the edits that wait for this one now, which after a revert may be more than it retired
-            waiting = tuple(i for i in kept if records[i].retired_by == entry.edit.id)
-            target.commit(
-                replace(entry.edit, state="active", retired_by=None, retires=waiting),
-                entry.key,
-                entry.tensors,
-                source.thumbnail(entry.edit.id),
-            )
+        for edit_id in kept:  # one at a time, however many there are
+            held, damaged = source.load([edit_id])
+            if damaged:
+                raise StoreError(f"edit '{edit_id}' cannot be copied: {damaged[0].reason}")
+            for entry in held:  # none: it was reverted meanwhile
+                # the edits that wait for this one now, after a revert maybe more than it retired
+                waiting = tuple(i for i in kept if records[i].retired_by == edit_id)
+                target.commit(
+                    replace(entry.edit, state="active", retired_by=None, retires=waiting),
+                    entry.key,
+                    entry.tensors,
+                    source.thumbnail(edit_id),
+                )
     finally:
         target.close()

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from balancedit.errors import StoreError
 from balancedit.files.durable import sync_directory
+from balancedit.files.regular import check_regular
 from balancedit.store.directory.rows import SINCE, format_of
 from balancedit.store.protocol import Binding
 
@@ -68,6 +69,7 @@ CREATE TABLE edits (
     thumbnail BLOB
 );
 """
+_TABLES = ("store", "edits")
 # Not part of the format: they make finding ids by state, and edits that wait for another, cost no
 # look at every record. A store made without them is given them when it is next opened for writing.
 _INDEXES = {
@@ -152,6 +154,8 @@ def connect(root: Path, *, writable: bool) -> tuple[sqlite3.Connection, bool]:
 
 def _connect(root: Path, options: str) -> sqlite3.Connection:
     """A connection that reads at once, so that a file that cannot be read fails here."""
+    for name in (NAME, f"{NAME}-wal", f"{NAME}-shm", f"{NAME}-journal"):
+        check_regular(root / name, missing_ok=True)
     db = sqlite3.connect(
         f"file:{quote(str((root / NAME).absolute()))}?{options}",
         uri=True,
@@ -162,11 +166,23 @@ def _connect(root: Path, options: str) -> sqlite3.Connection:
     try:
         db.row_factory = sqlite3.Row
         db.execute("PRAGMA synchronous = FULL")
-        db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        # The file may be a stranger's: https://www.sqlite.org/security.html
+        db.execute("PRAGMA trusted_schema = OFF")
+        db.execute("PRAGMA cell_size_check = ON")
+        _check_schema(db)
     except BaseException:
         db.close()
         raise
     return db
+
+
+def _check_schema(db: sqlite3.Connection) -> None:
+    """Refuse a database with more in it than the store's own tables and indexes: a trigger would
+    change what is read and written. Raises `sqlite3.DatabaseError`."""
+    for kind, name, table in db.execute("SELECT type, name, tbl_name FROM sqlite_master"):
+        ours = kind == "table" and name in _TABLES
+        if not ours and not (kind == "index" and table in _TABLES):
+            raise sqlite3.DatabaseError(f"it holds a {kind} '{name}', which no store has")
 
 
 def add_indexes(db: sqlite3.Connection) -> None:
@@ -212,6 +228,10 @@ def read_binding(db: sqlite3.Connection, root: Path) -> Binding:
         )
     row = db.execute("SELECT model, fingerprint, method, details FROM store").fetchone()
     try:
-        return Binding(row["model"], row["fingerprint"], row["method"], json.loads(row["details"]))
-    except ValueError as error:
+        details = json.loads(row["details"])
+        whole = all(isinstance(text, str) for text in row) and isinstance(details, dict)
+    except (ValueError, TypeError, RecursionError) as error:
         raise sqlite3.DatabaseError(f"its description: {error}") from error
+    if not whole:
+        raise sqlite3.DatabaseError("its description is of another form")
+    return Binding(row["model"], row["fingerprint"], row["method"], details)

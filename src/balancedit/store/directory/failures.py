@@ -24,12 +24,26 @@ _BY_ERRNO = {
     errno.ENOENT: "a file or directory is gone; has the store been moved or deleted?",
 }
 
+_DRIVE = (
+    "this drive does not lock files as SQLite needs it (is it a network drive?); keep the store on "
+    "a local disk, and copy it with Editor.save"
+)
 # By the start of SQLite's own error name, most specific first.
 _BY_SQLITE_NAME = {
     "SQLITE_BUSY": "another process has kept the store locked for too long; try again when it is "
     "done",
     "SQLITE_LOCKED": "another process has kept the store locked for too long; try again when it "
     "is done",
+    "SQLITE_PROTOCOL": _DRIVE,
+    "SQLITE_NOLFS": _DRIVE,
+    "SQLITE_IOERR_LOCK": _DRIVE,
+    "SQLITE_IOERR_UNLOCK": _DRIVE,
+    "SQLITE_IOERR_RDLOCK": _DRIVE,
+    "SQLITE_IOERR_CHECKRESERVEDLOCK": _DRIVE,
+    "SQLITE_IOERR_SHM": _DRIVE,
+    "SQLITE_NOMEM": "there is not enough memory; close something, and try again",
+    "SQLITE_TOOBIG": "a text or picture of this edit is too long for SQLite; shorten it",
+    "SQLITE_INTERRUPT": "it was interrupted; try again",
     "SQLITE_FULL": _BY_ERRNO[errno.ENOSPC],
     "SQLITE_READONLY": "store.sqlite3 cannot be written; change its permissions, or use another "
     "--edits directory",
@@ -48,6 +62,11 @@ def explain(error: sqlite3.Error | OSError | ValueError) -> str:
     """What went wrong and the remedy, without the store's name."""
     if isinstance(error, OSError):
         said = error.strerror or str(error)
+        if error.errno == errno.EINVAL and error.filename:
+            return (
+                f"'{Path(error.filename).name}': {said}; restore it from a copy, or use another "
+                "--edits directory"
+            )
         return _BY_ERRNO.get(error.errno or 0, f"{said}; check the disk and its permissions")
     if isinstance(error, ValueError):  # half a Unicode character, from a broken terminal encoding
         return f"the record cannot be written as text ({error}); check the question and answer"

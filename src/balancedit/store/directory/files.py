@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from balancedit.errors import StoreError
 from balancedit.files.durable import digest, sync_directory
+from balancedit.files.regular import check_directory, check_regular, opened, read_regular
 
 if TYPE_CHECKING:  # torch takes a second to import; looking at records must not wait for it
     import numpy as np
@@ -29,6 +29,9 @@ KEY_FORMS = {"float32": "<f4", "float16": "<f2"}
 #: like this are ever deleted.
 _ID = r"[0-9a-f]{8,64}"
 _OURS = re.compile(rf"^(?:({_ID})\.safetensors|\.{_ID}\.safetensors\.tmp)$")
+#: Bytes of one edit's tensors, at most: a full float32 weight of the widest layers in use is a
+#: quarter of it. What a stranger's record says must not decide how much memory is asked for.
+LARGEST = 4 * 2**30
 
 
 class Damage(Exception):
@@ -40,6 +43,20 @@ def tensor_path(root: Path, edit_id: str) -> Path:
     if not re.fullmatch(_ID, edit_id):
         raise StoreError(f"edit id '{edit_id}' is not 8 or more of the characters 0-9 and a-f")
     return root / EDITS / f"{edit_id}.safetensors"
+
+
+def make_place(root: Path) -> None:
+    """Make the directory of tensor files where there is none: git and some archives drop an empty
+    one. Raises OSError where a link or a file is in its place."""
+    (root / EDITS).mkdir(exist_ok=True)
+    check_directory(root / EDITS)
+
+
+def remove_tensors(root: Path, edit_id: str) -> None:
+    """Delete an edit's tensor file, if it is there."""
+    path = tensor_path(root, edit_id)
+    check_directory(path.parent)
+    path.unlink(missing_ok=True)
 
 
 def pack(tensors: Mapping[str, torch.Tensor]) -> bytes:
@@ -67,7 +84,7 @@ def write_key(root: Path, index: int, data: bytes) -> None:
     """
     path = root / KEYS
     new = not path.exists()
-    with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
+    with opened(path, write=True, create=True) as file:
         file.seek(index * len(data))
         file.write(data)
         file.flush()
@@ -78,9 +95,11 @@ def write_key(root: Path, index: int, data: bytes) -> None:
 
 def read_key(root: Path, index: int, width: int, form: str, sha256: str) -> bytes:
     """The bytes of the key at position `index`; `Damage` when it is not the one committed."""
+    import numpy as np
+
     size = int(form[-1]) * width
     try:
-        with open(root / KEYS, "rb") as file:
+        with opened(root / KEYS) as file:
             file.seek(index * size)
             data = file.read(size)
     except OSError as error:
@@ -89,7 +108,15 @@ def read_key(root: Path, index: int, width: int, form: str, sha256: str) -> byte
         raise Damage(f"its key is missing from {KEYS}, which has been cut short")
     if digest(data) != sha256:
         raise Damage(f"its key in {KEYS} does not match its checksum")
+    _check_finite(np.frombuffer(data, dtype=form))
     return data
+
+
+def _check_finite(key: np.ndarray) -> None:
+    import numpy as np
+
+    if not np.isfinite(key).all():
+        raise Damage(f"its key in {KEYS} holds numbers that are not finite")
 
 
 def map_keys(root: Path, width: int | None, form: str) -> np.ndarray:
@@ -100,6 +127,7 @@ def map_keys(root: Path, width: int | None, form: str) -> np.ndarray:
     path = root / KEYS
     width = width or 0
     try:
+        check_regular(path)
         count = path.stat().st_size // (int(form[-1]) * width) if width else 0
         if count:  # an empty file cannot be mapped
             mapped = np.memmap(path, dtype=form, mode="c", shape=(count, width))
@@ -115,17 +143,26 @@ def check_key(keys: np.ndarray, index: int, sha256: str) -> None:
         raise Damage(f"its key is missing from {KEYS}, which has been cut short or lost")
     if digest(keys[index].astype(keys.dtype.newbyteorder("<"), copy=False)) != sha256:
         raise Damage(f"its key in {KEYS} does not match its checksum")
+    _check_finite(keys[index])
 
 
 def check_size(path: Path, size: int) -> None:
     """`Damage` where an edit's tensor file is not there, or not as long as what was committed."""
     name = f"{EDITS}/{path.name}"
+    _check_claim(name, size)
     try:
-        found = path.stat()
+        check_directory(path.parent)
+        check_regular(path)
+        found = path.stat().st_size
     except OSError as error:
         raise Damage(f"{name} is missing or cannot be read ({error.strerror})") from error
-    if found.st_size != size or not stat.S_ISREG(found.st_mode):
-        raise Damage(f"{name} has {found.st_size} bytes instead of {size}")
+    if found != size:
+        raise Damage(f"{name} has {found} bytes instead of {size}")
+
+
+def _check_claim(name: str, size: int) -> None:
+    if not 0 < size <= LARGEST:
+        raise Damage(f"{name} should have {size} bytes, which no edit's tensors have")
 
 
 def unpack_key(data: bytes, form: str) -> torch.Tensor:
@@ -139,30 +176,43 @@ def unpack_key(data: bytes, form: str) -> torch.Tensor:
 def read_tensors(path: Path, size: int, sha256: str) -> bytes:
     """The bytes of an edit's tensor file; `Damage` when the file is not the one committed."""
     name = f"{EDITS}/{path.name}"
+    _check_claim(name, size)
     try:
-        data = path.read_bytes()
+        check_directory(path.parent)
+        data = read_regular(path, size)
     except FileNotFoundError as error:
         raise Damage(f"{name} is missing") from error
     except OSError as error:
         raise Damage(f"{name} cannot be read ({error.strerror})") from error
     if len(data) != size:
-        raise Damage(f"{name} has {len(data)} bytes instead of {size}")
+        had = f"{len(data)} bytes" if len(data) < size else "more bytes"
+        raise Damage(f"{name} has {had} instead of {size}")
     if digest(data) != sha256:
         raise Damage(f"{name} does not match its checksum")
     return data
 
 
 def unpack(data: bytes) -> dict[str, torch.Tensor]:
-    """`pack` undone: tensors by name."""
+    """`pack` undone: tensors by name. `Damage` for bytes that are none, and for numbers that are
+    not finite; names and shapes are the method's to judge."""
+    import safetensors
     import safetensors.torch
 
-    return safetensors.torch.load(data)
+    try:
+        tensors = safetensors.torch.load(data)
+    except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise Damage(f"its tensors cannot be read ({error})") from error
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise Damage(f"its tensor '{name}' holds numbers that are not finite")
+    return tensors
 
 
 def leftovers(root: Path, wanted: Iterable[str]) -> list[Path]:
     """Files of ours that belong to no edit in `wanted`: what killed writers left behind."""
     keep = set(wanted)
     with suppress(FileNotFoundError):
+        check_directory(root / EDITS)  # what a link leads to is not ours to delete
         found = ((entry, _OURS.match(entry.name)) for entry in os.scandir(root / EDITS))
         return [Path(e.path) for e, match in found if match and match.group(1) not in keep]
     return []

@@ -7,7 +7,7 @@ import math
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_args
 
 from balancedit.store import history
 from balancedit.types import Edit, EditState
@@ -19,6 +19,20 @@ _FIELDS = tuple(f.name for f in fields(Edit))
 _TUPLES = frozenset(f.name for f in fields(Edit) if str(f.type).startswith("tuple"))
 _TUPLES_AT = tuple(i for i, name in enumerate(_FIELDS) if name in _TUPLES)
 _FLOATS_AT = tuple(i for i, f in enumerate(fields(Edit)) if f.type == "float")
+_TEXTS: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "str | None": (str, type(None)),
+    "int": (int,),
+    "float": (float, int, type(None)),  # SQLite keeps NaN as NULL
+    "float | None": (float, int, type(None)),
+    "PositiveSource": (str,),
+    "EditState": (str,),
+}
+#: What SQLite may give for each of `Edit`'s fields; tuples are JSON texts.
+_KINDS = tuple(_TEXTS.get(str(f.type), (str, type(None))) for f in fields(Edit))
+_STATE_AT = _FIELDS.index("state")
+_STATES = get_args(EditState)
+WIDEST = 2**20  # numbers of a key, at most
 _EACH = "SELECT value FROM json_each(?)"
 CONTENT_COLUMNS = ("key_index", "key_sha256", "tensors_size", "tensors_sha256")
 
@@ -28,7 +42,9 @@ def format_of(db: sqlite3.Connection) -> int:
     found = db.execute("SELECT format FROM store").fetchone()
     if found is None:
         raise sqlite3.DatabaseError("its description is missing")
-    return int(found[0])
+    if not isinstance(found[0], int):
+        raise sqlite3.DatabaseError(f"its format is '{found[0]}'")
+    return found[0]
 
 
 def read_records(db: sqlite3.Connection, ids: Iterable[str] | None = None) -> dict[str, Edit]:
@@ -59,12 +75,32 @@ def read_ids(db: sqlite3.Connection, *states: EditState) -> list[str]:
     return [row[0] for row in rows]
 
 
+def key_width(db: sqlite3.Connection) -> int | None:
+    """D, the numbers of a key; None before the first edit."""
+    (width,) = db.execute("SELECT width FROM store").fetchone()
+    if width is not None and not (isinstance(width, int) and 0 < width <= WIDEST):
+        raise sqlite3.DatabaseError(f"keys of {width} numbers")
+    return width
+
+
+def last_key(db: sqlite3.Connection) -> int:
+    """The position of the last key in the keys' file; -1 before the first edit."""
+    (index,) = db.execute("SELECT coalesce(max(key_index), -1) FROM edits").fetchone()
+    if not isinstance(index, int):
+        raise sqlite3.DatabaseError(f"a key at position {index}")
+    return index
+
+
 def read_contents(db: sqlite3.Connection, ids: Iterable[str]) -> dict[str, tuple[Any, ...]]:
     """By id, where those edits' contents are: the values of `CONTENT_COLUMNS`."""
     columns = ", ".join(("id", *CONTENT_COLUMNS))
     rows = db.execute(f"SELECT {columns} FROM edits WHERE id IN ({_EACH})", (_listed(ids),))
     rows.row_factory = None
-    return {row[0]: row[1:] for row in rows}
+    found = {row[0]: row[1:] for row in rows}
+    for edit_id, content in found.items():
+        if tuple(map(type, content)) != (int, str, int, str) or content[0] < 0:
+            raise sqlite3.DatabaseError(f"edit '{edit_id}': where its contents are")
+    return found
 
 
 def resolve(db: sqlite3.Connection, wanted: str) -> str:
@@ -82,10 +118,16 @@ def _listed(values: Iterable[str]) -> str:
 
 def _record(row: Sequence[Any]) -> Edit:
     values = list(row)
+    for name, value, kinds in zip(_FIELDS, values, _KINDS, strict=True):
+        if type(value) not in kinds:
+            kind = type(value).__name__
+            raise sqlite3.DatabaseError(f"edit '{values[0]}': its {name} is of type {kind}")
+    if values[_STATE_AT] not in _STATES:
+        raise sqlite3.DatabaseError(f"edit '{values[0]}': its state is '{values[_STATE_AT]}'")
     try:
         for at in _TUPLES_AT:
             values[at] = _tuple(json.loads(values[at])) if values[at] not in ("[]", None) else ()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise sqlite3.DatabaseError(f"edit '{values[0]}': {error}") from error
     for at in _FLOATS_AT:
         if values[at] is None:  # SQLite keeps NaN as NULL

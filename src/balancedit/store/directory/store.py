@@ -119,9 +119,7 @@ class DiskStore:
         path = files.tensor_path(self.root, edit.id)
         packed = files.pack(tensors)
         with self._transactions.writing(f"keep edit '{edit.id}'") as db:
-            width, index = db.execute(
-                "SELECT (SELECT width FROM store), (SELECT coalesce(max(key_index), -1) FROM edits)"
-            ).fetchone()
+            width, index = rows.key_width(db), rows.last_key(db)
             held = rows.read_records(db, [edit.id, *edit.retires])
             if edit.id in held:
                 raise StoreError(f"edit id '{edit.id}' is already in use; make another one")
@@ -135,7 +133,7 @@ class DiskStore:
             if width is None:
                 db.execute("UPDATE store SET width = ?", (key.numel(),))
             kept, *retired = history.after_commit(held, edit)
-            path.parent.mkdir(exist_ok=True)  # git and some archives drop an empty directory
+            files.make_place(self.root)
             write_durably(path, packed)
             files.write_key(self.root, index + 1, key_data)
             content = (index + 1, digest(key_data), len(packed), digest(packed))
@@ -170,8 +168,7 @@ class DiskStore:
 
         with self._transactions.reading("load its edits") as db:
             found = self._found(db, ids)
-            (width,) = db.execute("SELECT width FROM store").fetchone()
-            keys = files.map_keys(self.root, width, self._form)
+            keys = files.map_keys(self.root, rows.key_width(db), self._form)
         small = len(found) <= CHECKED_EDITS
         small = small and sum(size for _, (_, _, size, _) in found) <= CHECKED_BYTES
         good: list[tuple[Edit, int, Callable[[], dict[str, torch.Tensor]]]] = []
@@ -209,11 +206,13 @@ class DiskStore:
 
     def load(self, ids: Iterable[str]) -> tuple[list[HeldEdit], list[DamagedEdit]]:
         """See `EditStore.load`; checksums of every key and tensor file are compared."""
-        good, damaged = self._contents(ids)
-        held = [
-            HeldEdit(e, files.unpack_key(key, self._form), files.unpack(data))
-            for e, key, data in good
-        ]
+        found, damaged = self._contents(ids)
+        held = []
+        for edit, key, data in found:
+            try:
+                held.append(HeldEdit(edit, files.unpack_key(key, self._form), files.unpack(data)))
+            except files.Damage as damage:
+                damaged.append(DamagedEdit(edit.id, f"{damage}; {_DAMAGE_REMEDY}"))
         return held, damaged
 
     def damaged(self, ids: Iterable[str]) -> list[DamagedEdit]:
@@ -229,10 +228,10 @@ class DiskStore:
         good: list[tuple[Edit, bytes, bytes]] = []
         damaged: list[DamagedEdit] = []
         with self._transactions.reading("load its edits") as db:
-            (width,) = db.execute("SELECT width FROM store").fetchone()
+            width = rows.key_width(db)
             for edit, (index, key_sum, size, tensors_sum) in self._found(db, ids):
                 try:
-                    key = files.read_key(self.root, index, width, self._form, key_sum)
+                    key = files.read_key(self.root, index, width or 0, self._form, key_sum)
                     path = files.tensor_path(self.root, edit.id)
                     good.append((edit, key, files.read_tensors(path, size, tensors_sum)))
                 except files.Damage as damage:
@@ -270,7 +269,7 @@ class DiskStore:
             rows.update(db, changed)
         # After the commit: a kill before leaves the edit whole, a kill here a file for the sweep.
         with suppress(OSError):
-            files.tensor_path(self.root, edit_id).unlink(missing_ok=True)
+            files.remove_tensors(self.root, edit_id)
         return changed
 
     def changed(self) -> bool:
