@@ -1,4 +1,5 @@
-"""Every relative link of the README, the changelog and the documentation leads somewhere, anchors included."""
+"""Every relative link of the README, the changelog and the documentation leads somewhere, anchors
+included, and every module that is named is there."""
 
 from __future__ import annotations
 
