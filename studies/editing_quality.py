@@ -35,11 +35,12 @@ from balancedit.bench.provenance import provenance
 from balancedit.data import pocket
 from balancedit.data.sample import EditSample
 from balancedit.files.compact import write_lines
+from balancedit.layer.prompts import ANSWER_TOKENS
 from balancedit.methods import LearnedEdit, Method, configure, make_method
 from balancedit.models.loading import LoadedModel, load_model
 from balancedit.scope.rephrasing import rephrase
 from balancedit.teaching import PreparedFact, prepared, record_of, with_untouched
-from balancedit.types import Fact
+from balancedit.types import BATCH_SIZE, Fact
 
 WAYS = ",".join(
     [
@@ -85,7 +86,7 @@ def texts(loaded: LoadedModel, method: Method, asked: list[Probe], batch: int) -
     """What the model says to each probe."""
     rows = [(p.image, p.question) for p in asked]
     answers = generate_answers(
-        loaded, method, rows, max_new_tokens=32, num_beams=1, batch_size=batch
+        loaded, method, rows, max_new_tokens=ANSWER_TOKENS, num_beams=1, batch_size=batch
     )
     return [a.text for a in answers]
 
@@ -122,7 +123,7 @@ def run(
     part: Annotated[str, typer.Option(help="Part of okedit-pocket.")] = "edit-train",
     ways: Annotated[str, typer.Option(help="Contenders, commas between; the first leads.")] = WAYS,
     quick: Annotated[bool, typer.Option(help="Leave out hard locality.")] = False,
-    batch_size: Annotated[int, typer.Option(help="Questions asked together.")] = 32,
+    batch_size: Annotated[int, typer.Option(help="Questions asked together.")] = BATCH_SIZE,
     device: Annotated[str | None, typer.Option(help="cpu, cuda …")] = None,
     out: Annotated[Path | None, typer.Option(help="Write every figure as JSON.")] = None,
 ) -> None:

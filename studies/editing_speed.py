@@ -39,6 +39,7 @@ from balancedit.methods import EditRequest
 from balancedit.methods.balancedit import BalancEdit, BalancEditConfig
 from balancedit.models.loading import LoadedModel, dtype_named, load_model
 from balancedit.teaching import prepared
+from balancedit.types import BATCH_SIZE
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).parent))
@@ -46,7 +47,6 @@ import full_size
 
 import tiny
 
-BATCH = 32  # prompts in one pass of the floor, as in learning
 MODELS = {
     "blip2-opt-2.7b": full_size.full_size,
     "llava-7b": full_size.full_size_llava,
@@ -98,8 +98,8 @@ def prefill(method: BalancEdit, requests: Sequence[EditRequest]) -> None:
     """Read them in batches, each picture once."""
     rows = prompts(requests)
     with method.routing.loaded.pictures.reused():
-        for at in range(0, len(rows), BATCH):
-            images, questions = zip(*rows[at : at + BATCH], strict=True)
+        for at in range(0, len(rows), BATCH_SIZE):
+            images, questions = zip(*rows[at : at + BATCH_SIZE], strict=True)
             method.routing.prefill_keys(images, questions)
 
 

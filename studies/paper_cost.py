@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
+from balancedit.types import BATCH_SIZE
+
 GB, TERA = 1e9, 1e12
 
 # -- assumptions ---------------------------------------------------------------------------------
@@ -30,7 +32,7 @@ ANSWER, WORDED = 5, 32  # tokens of an answer with its end; tokens generated for
 QUESTION = 24  # tokens of a question with its template
 DEMONSTRATION = 35  # tokens of one of IKE's
 PICTURE = 0.02  # seconds of the processor to open and resize one
-LANGUAGE_BLOCKS, BATCH = 32, 32  # of both language models; prompts asked together
+LANGUAGE_BLOCKS = 32  # of both language models
 TOUCHES = 10  # times a step reads or writes the float32 weight: 1 forward, 2 backward, 7 Adam
 
 
@@ -79,7 +81,7 @@ class Backbone:
 
     def beside(self, extra: float = 0) -> float:
         """Bytes of a batch's cache and logits, the logits of every position."""
-        tokens = BATCH * (self.image_tokens + QUESTION + extra)
+        tokens = BATCH_SIZE * (self.image_tokens + QUESTION + extra)
         return tokens * 2 * (2 * LANGUAGE_BLOCKS * self.hidden + self.vocabulary)
 
     def _longer(self, work: float, moved: float) -> float:

@@ -25,6 +25,7 @@ from balancedit import Editor
 from balancedit.bench.protocols import PROTOCOLS, Probe, probes
 from balancedit.data import pocket
 from balancedit.models.loading import load_model
+from balancedit.types import BATCH_SIZE
 
 METHODS = ("ft", "grace", "balancedit")
 Ask = Callable[[], list[str]]
@@ -40,7 +41,7 @@ def seconds(ask: Ask) -> tuple[float, list[str]]:
 def run(
     edits: Annotated[int, typer.Option(help="Edits whose probes are asked.")] = 2,
     rounds: Annotated[int, typer.Option(help="Rounds of both ways.")] = 3,
-    batch_size: Annotated[int, typer.Option(help="Questions asked together.")] = 32,
+    batch_size: Annotated[int, typer.Option(help="Questions asked together.")] = BATCH_SIZE,
 ) -> None:
     """Measure both ways."""
     loaded = load_model("pocket")

@@ -45,10 +45,10 @@ from balancedit.models import pocket as model_of_pocket
 from balancedit.models.loading import BUNDLED, LoadedModel, load_model
 from balancedit.models.pocket import artwork, scenes
 from balancedit.scope.rephrasing import rephrase
+from balancedit.types import BATCH_SIZE
 
 NAMING = "What is this?"
 MOST = 6  # probes an edit
-BATCH = 64
 METHODS = ",".join(
     (
         "balancedit",
@@ -80,10 +80,10 @@ def asked(
 ) -> list[str]:
     """What the untouched model says about pictures."""
     said = []
-    starts = range(0, len(shown), BATCH)
+    starts = range(0, len(shown), BATCH_SIZE)
     for at in track(starts, "asking", console=Console(stderr=True), transient=True):
-        pictures = [image.open() for image in shown[at : at + BATCH]]
-        answers = editor.ask(pictures, list(questions[at : at + BATCH]), batch_size=BATCH)
+        pictures = [image.open() for image in shown[at : at + BATCH_SIZE]]
+        answers = editor.ask(pictures, list(questions[at : at + BATCH_SIZE]))
         said += [answer.text for answer in answers]
     return said
 

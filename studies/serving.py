@@ -42,12 +42,11 @@ from balancedit.data import pocket
 from balancedit.files.compact import write_lines
 from balancedit.models.loading import LoadedModel, load_model
 from balancedit.store import HeldEdits
-from balancedit.types import Edit
+from balancedit.types import BATCH_SIZE, Edit
 
 DEFAULT_HELD = [0, 1, 1_000, 10_000, 100_000]
 ANSWER_TOKENS = 24  # of the longer answer
 _EDGE = 1e-3  # how far inside or outside a radius, as a share of it
-_BATCH = 32
 _RESAMPLES = 2000
 
 
@@ -65,8 +64,8 @@ def material(editor: Editor, samples: Sequence[Any]) -> Material:
     """Keys of the samples' prompts and of their rewordings; every other sample is kept apart."""
     keys, reworded = [], []
     with editor.attached():
-        for start in range(0, len(samples), _BATCH):
-            some = samples[start : start + _BATCH]
+        for start in range(0, len(samples), BATCH_SIZE):
+            some = samples[start : start + BATCH_SIZE]
             images = [s.image.open() for s in some]
             method: Any = editor._method
             keys.append(method.routing.prefill_keys(images, [s.question for s in some]).cpu())
@@ -188,7 +187,7 @@ def agreement(distance: Any, held: HeldEdits, real: Material, probes: int) -> di
     asked = torch.cat([real.elsewhere, real.keys])[:probes]
     asked = torch.cat([asked, near_radii(held, probes - len(asked), seed=3)])
     same = decided = fired = 0
-    for some in asked.split(_BATCH):
+    for some in asked.split(BATCH_SIZE):
         for a, b in zip(*(book.nearest(some) for book in books), strict=True):
             assert a is not None
             assert b is not None

@@ -1,6 +1,6 @@
 """How long a store of many low-rank edits takes to open, and one more edit to be kept.
 
-    python studies/store_scale.py --edits 10000 --out results/store-10000.json
+    python studies/store_scale.py --edits 10000 --out results/pocket/store-10000.json
     python studies/store_scale.py --edits 200 --rounds 2                  # seconds
 
 A store is filled through the store's own functions, in one transaction and without waiting for the

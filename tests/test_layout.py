@@ -80,6 +80,17 @@ def test_the_check_sees_late_and_plain_imports(tmp_path: Path) -> None:
     assert imported(file) == {"cli.main", "bench.runner"}
 
 
+def test_there_is_one_batch_size() -> None:
+    """Prompts that go together are as many everywhere (`types.BATCH_SIZE`)."""
+    own = []
+    for path in [*SRC.rglob("*.py"), *(SRC.parents[1] / "studies").glob("*.py")]:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+                names = {t.id.strip("_") for t in node.targets if isinstance(t, ast.Name)}
+                own += [(path.name, name) for name in names & {"BATCH", "BATCH_SIZE", "ROWS"}]
+    assert own == [("types.py", "BATCH_SIZE")]
+
+
 @pytest.mark.parametrize("name", sorted(n for n in modules() if n))
 def test_a_long_file_says_why(name: str) -> None:
     text = modules()[name].read_text()

@@ -23,6 +23,7 @@ SMALLEST = {
     "picture_table.py": ["--kinds", "name", "--methods", "ft,balancedit", "--out", "."],
     "probing.py": ["--edits", "1", "--rounds", "1"],
     "raw_cost.py": ["--rounds", "1"],
+    "routing_trace.py": [],
     "same_answer.py": ["--n", "4", "--things", "2", "--style", "noto", "--out", "same-answer"],
     "scope_cost.py": ["--held", "3", "--repeats", "1", "--samples", "4"],
 }

@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 
 from balancedit.data.sample import EditSample
 from balancedit.inputs.wording import fact
+from balancedit.types import BATCH_SIZE
 
 Embed = Callable[[Sequence[Image.Image | None], Sequence[str]], torch.Tensor]
 
@@ -34,7 +35,6 @@ MIXES: dict[str, tuple[tuple[str, ...], ...]] = {
     "mixed": (_RETAIN, _UPDATE, _RETAIN, _UPDATE, _RETAIN, _UPDATE, _RETAIN, _COPY),
     "triples": ((*_COPY, *_UPDATE, *_RETAIN),),
 }
-_BATCH = 32
 
 
 def demonstration(sample: EditSample, teaches: str) -> str:
@@ -81,8 +81,8 @@ class Demonstrations:
         except (OSError, SafetensorError, KeyError):
             pass  # not there yet, or damaged: made again
         parts = []
-        for start in range(0, len(self._samples), _BATCH):
-            batch = self._samples[start : start + _BATCH]
+        for start in range(0, len(self._samples), BATCH_SIZE):
+            batch = self._samples[start : start + BATCH_SIZE]
             parts.append(embed([s.image.open() for s in batch], [s.question for s in batch]))
         index = torch.cat(parts).cpu().float().contiguous()
         try:

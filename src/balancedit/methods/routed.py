@@ -31,8 +31,7 @@ from balancedit.learning.loop import (
     last_logits,
 )
 from balancedit.models.loading import LoadedModel
-
-_ROWS = 32  # prompts in one pass
+from balancedit.types import BATCH_SIZE
 
 Decide = Callable[[torch.Tensor], Sequence[Decision]]
 
@@ -139,7 +138,9 @@ class RoutedLayer:
 
     def read(self, prompts: Sequence[Prompt]) -> Reading:
         """Read prompts, while attached, in as few passes as memory allows; nothing fires."""
-        parts = [self._pass(prompts[at : at + _ROWS]) for at in range(0, len(prompts), _ROWS)]
+        parts = [
+            self._pass(prompts[at : at + BATCH_SIZE]) for at in range(0, len(prompts), BATCH_SIZE)
+        ]
         states = Recorded()
         for part in parts:
             states.extend(part.states)

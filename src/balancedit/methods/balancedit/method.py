@@ -25,9 +25,8 @@ from balancedit.methods.routed import RoutedLayer
 from balancedit.models.loading import LoadedModel
 from balancedit.scope.firing import OldAnswer, old_answer
 from balancedit.store.protocol import HeldEdits
-from balancedit.types import Edit
+from balancedit.types import BATCH_SIZE, Edit
 
-_TOGETHER = 32  # facts trained together at most
 _BYTES = 2**30  # of weights, gradients and logits in training
 _TOKENS = 6  # of an answer, as its memory is reckoned
 
@@ -101,7 +100,7 @@ class BalancEdit:
         weights = 16 * o * d if self.config.transformation == "full" else 0  # with Adam's and grads
         config: Any = self.routing.loaded.model.config
         logits = 16 * _TOKENS * config.get_text_config().vocab_size
-        n = min(_TOGETHER, max(1, _BYTES // (weights + logits)))
+        n = min(BATCH_SIZE, max(1, _BYTES // (weights + logits)))
         for at in range(0, len(requests), n):
             yield requests[at : at + n]
 

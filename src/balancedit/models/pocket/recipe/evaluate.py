@@ -28,9 +28,9 @@ from balancedit.models.pocket import artwork, scenes
 from balancedit.models.pocket.convert import revision
 from balancedit.models.pocket.questions import HELD_OUT, KINDS, Kind, ask
 from balancedit.models.prompting import Prompter
+from balancedit.types import BATCH_SIZE
 
 SEED = "held-out"  # of scenes; training uses "train-0", "train-1", …
-BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,9 @@ def score(asker: Asker, items: list[Probe]) -> tuple[list[Score], dict[str, floa
     items = sorted(items, key=lambda p: len(p.question))
     hits: dict[str, list[bool]] = defaultdict(list)
     by_style: dict[str, list[bool]] = defaultdict(list)
-    starts = range(0, len(items), BATCH)
+    starts = range(0, len(items), BATCH_SIZE)
     for start in track(starts, "asking", console=Console(stderr=True), transient=True):
-        batch = items[start : start + BATCH]
+        batch = items[start : start + BATCH_SIZE]
         answers = asker([p.scene.render() for p in batch], [p.question for p in batch])
         for probe, said in zip(batch, answers, strict=True):
             hits[probe.kind].append(said == probe.truth)
@@ -123,8 +123,8 @@ def score(asker: Asker, items: list[Probe]) -> tuple[list[Score], dict[str, floa
 def _black_answers(asker: Asker, questions: list[str]) -> dict[str, str]:
     black = scenes.black().render()
     answers: dict[str, str] = {}
-    for start in range(0, len(questions), BATCH):
-        batch = questions[start : start + BATCH]
+    for start in range(0, len(questions), BATCH_SIZE):
+        batch = questions[start : start + BATCH_SIZE]
         answers |= dict(zip(batch, asker([black] * len(batch), batch), strict=True))
     return answers
 

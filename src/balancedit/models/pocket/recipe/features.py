@@ -23,12 +23,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from balancedit.models.pocket import artwork, scenes
 from balancedit.models.pocket.efficientnet import PocketVisionTower
+from balancedit.types import BATCH_SIZE
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
 IMAGE_SIDE = 224
 SHARD_ROUNDS = 8  # a drawing is parsed once and shown so many times
-BATCH = 32
 
 Shard = tuple[str, int]  # style, number
 
@@ -72,13 +72,15 @@ def shard_scenes(shard: Shard) -> list[scenes.Scene]:
 def encode(tower: PocketVisionTower, items: Sequence[Sequence[scenes.Scene]]) -> Iterator[Tensor]:
     """Lists of scenes -> for each, its (R, N, F) features in half precision, on the CPU."""
     device = next(tower.parameters()).device
-    batches = [part[at : at + BATCH] for part in items for at in range(0, len(part), BATCH)]
+    batches = [
+        part[at : at + BATCH_SIZE] for part in items for at in range(0, len(part), BATCH_SIZE)
+    ]
     workers = max(0, min(os.cpu_count() or 1, len(batches) - 1))  # one batch is drawn here
     drawn = iter(DataLoader(_Drawn(batches), batch_size=None, num_workers=workers))
     for part in items:
         found = [
             tower(normalise(next(drawn).to(device))).half().cpu()
-            for _ in range(0, len(part), BATCH)
+            for _ in range(0, len(part), BATCH_SIZE)
         ]
         yield torch.cat(found)
 

@@ -1,4 +1,5 @@
-"""Every relative link of the README and the documentation leads somewhere, anchors included."""
+"""Every relative link of the README, the changelog and the documentation leads somewhere, anchors
+included, and every module that is named is there."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^(```|~~~).*?^\1\s*$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^()\s]+(?:\([^()\s]*\))?)(?:\s+\"[^\"]*\")?\)")
 ELSEWHERE = re.compile(r"^[a-z][a-z0-9+.-]*:")  # https:, mailto: …
@@ -62,3 +63,28 @@ def test_dead_links_are_seen(tmp_path: Path) -> None:
         page.read_text() + "[g](none.md) [h](there.md#step-size) ![i](i.png) [j](#not-a-heading)"
     )
     assert dead(page) == ["none.md", "there.md#step-size", "i.png", "#not-a-heading"]
+
+
+#: Files of other people's repositories that sources are named by.
+THEIRS = {"algs/mend.py", "grace/editors/grace.py"}
+MODULE = re.compile(r"(?<![\w/.-])((?:[\w-]+/)*[\w-]+\.(?:py|md))\b")
+LIBRARY = [*(ROOT / "src").rglob("*.py"), *(ROOT / "studies").glob("*.py")]
+TREE = [
+    f"/{path.relative_to(ROOT)}" for path in [*PAGES, *LIBRARY, *(ROOT / "tests").rglob("*.py")]
+]
+
+
+def missing(text: str) -> list[str]:
+    """Modules and pages that a text names and that are nowhere in the tree."""
+    names = set(MODULE.findall(FENCE.sub("", text))) - THEIRS
+    return sorted(name for name in names if not any(t.endswith(f"/{name}") for t in TREE))
+
+
+def test_named_modules_and_pages_are_there() -> None:
+    lost = {path.name: missing(path.read_text()) for path in [*PAGES, *LIBRARY]}
+    assert {name: gone for name, gone in lost.items() if gone} == {}
+
+
+def test_a_module_that_moved_is_seen() -> None:
+    assert missing("`layer/router.py`, `router.py`, docs/store.md, http://x.y/z") == []
+    assert missing("see `adapter/router.py` and routes.py") == ["adapter/router.py", "routes.py"]
