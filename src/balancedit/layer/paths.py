@@ -60,8 +60,8 @@ def check_unpacked(model: nn.Module, path: str) -> None:
     raise LayerError(
         f"'{path}' is a {type(layer).__name__}, quantised by {by}: its weight is packed, and "
         "cannot be edited. What works: a checkpoint that keeps this one layer out of the "
-        "quantisation (modules_to_not_convert), one that is not quantised, or loading that in 8 or 4 bits by "
-        "bitsandbytes"
+        "quantisation (modules_to_not_convert), one that is not quantised, or loading that in 8 "
+        "or 4 bits by bitsandbytes"
     )
 
 
