@@ -11,6 +11,8 @@ import pytest
 import tiny
 from balancedit import Edit, Editor, Fact, FailedEdit
 from balancedit.errors import EditFailedError, ImageError, InputError, StoreError
+from balancedit.methods import routed
+from balancedit.methods.balancedit import method as balancedit_method
 from balancedit.store import DiskStore
 from closeness import LEARNED, assert_alike, assert_same_text
 from contract import QUESTION, REWORDED, A, B
@@ -239,3 +241,46 @@ def test_full_weights_and_factors_stand_side_by_side(make_editor: Any, tmp_path:
     assert [a.text for a in second.ask([A, B], QUESTION)] == ["ab", "xyz"]
     kinds = [set(second._method.routing.layer.tensors(e.id)) for e in second.edits()]
     assert sorted(map(sorted, kinds)) == [["a", "q"], ["weight"]]
+
+
+def test_long_answers_go_together_as_memory_allows(
+    make_editor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"key": "last", "alpha": 1.0, "steps": 2}
+    answers = [c * n for c, n in zip("abcdefgh", (60, 3, 45, 45, 3, 3, 99, 3), strict=True)]
+    facts = [
+        Fact(tiny.picture(i), QUESTION, answer, REWORDED) for i, answer in enumerate(answers, 20)
+    ]
+
+    def taught() -> tuple[list[tuple[Any, ...]], list[int], list[int]]:
+        """What became of the facts, and tokens with logits in training and in a pass at most."""
+        editor = make_editor(**options)
+        method = editor._method
+        trained, passes = [], []
+        measure, read = method._measuring.measured, method.routing._pass
+
+        def measuring(some: Any) -> Any:
+            facts = measure(some)
+            trained.append(sum(len(fact.answer) for fact in facts))
+            return facts
+
+        def reading(prompts: Any) -> Any:
+            longest = max(len(p.learned or p.expected) for p in prompts)
+            passes.append(len(prompts) * (longest + 1))
+            return read(prompts)
+
+        monkeypatch.setattr(method._measuring, "measured", measuring)
+        monkeypatch.setattr(method.routing, "_pass", reading)
+        return [(e.target, e.steps) for e in editor.edit_many(facts)], trained, passes
+
+    whole, trained, passes = taught()
+    assert max(trained) > 200
+    assert max(passes) > 800
+    vocabulary = len(tiny.tokenizer())
+    monkeypatch.setattr(balancedit_method, "_BYTES", 16 * vocabulary * 120)
+    monkeypatch.setattr(routed, "_BYTES", 8 * vocabulary * 240)
+    small, trained, passes = taught()
+    assert small == whole
+    assert sum(trained) >= sum(len(a) + 1 for a in answers)
+    assert 60 < max(trained) <= 120
+    assert max(passes) <= 240

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from balancedit.holding import Holding
-from balancedit.inputs.pairing import checked
+from balancedit.inputs.pairing import checked_rows
 from balancedit.inputs.pictures import Shown
 from balancedit.methods import Method
 from balancedit.models.loading import LoadedModel
@@ -91,7 +91,7 @@ class EditedModel:
         """A batch for the raw model: ``input_ids`` and ``attention_mask`` (B, T), padded on the
         left, ``pixel_values`` and what else the processor makes, on the model's device. Every row
         shows as many pictures."""
-        asked = [checked(i, q) for i, q in zip(images, questions, strict=True)]
+        asked = checked_rows(list(zip(images, questions, strict=True)))
         with self.attached():
             rows = self._method.worded(asked)
         inputs = self._loaded.prompter.inputs([i for i, _ in rows], [q for _, q in rows])

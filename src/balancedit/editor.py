@@ -15,17 +15,16 @@ from typing import Any, Literal, Unpack, overload
 import torch
 from torch import nn
 
-from balancedit.answering.ask import How, stream_answers
+from balancedit.answering.ask import How, check_how, stream_answers
 from balancedit.answering.explain import explain_answer
 from balancedit.answering.force import ForcedAnswer, force_answers
 from balancedit.answering.generate import generate_answers, remembering
 from balancedit.answering.stream import AnswerStream, TextStream
 from balancedit.edited_model import EditedModel
 from balancedit.errors import StoreError
-from balancedit.inputs.pairing import Sources, Texts, checked, paired
+from balancedit.inputs.pairing import Sources, Texts, checked, checked_rows, paired
 from balancedit.inputs.pictures import Shown
 from balancedit.inputs.text import check_answer
-from balancedit.layer.prompts import ANSWER_TOKENS
 from balancedit.methods import Method, configure, make_method
 from balancedit.models.loading import LoadedModel, load_model
 from balancedit.store import Binding, EditStore, open_store
@@ -150,7 +149,7 @@ class Editor(EditedModel):
         image: Shown | Sources | None,
         question: str | Texts,
         *,
-        max_new_tokens: int = ANSWER_TOKENS,
+        max_new_tokens: int | None = None,
         num_beams: int = 1,
         batch_size: int = BATCH_SIZE,
         stream: bool = False,
@@ -159,14 +158,18 @@ class Editor(EditedModel):
 
         image: a path, bytes, a PIL image, `Pictures` (several in one prompt) or None (no image); or
         a list of them, as long as the questions' (a single image or question is used with all).
+        max_new_tokens: of every answer at most; None: 32, and where an edit fires as many as what
+        it taught takes. An answer that had not come to its end by then says so (`Answer.cut`).
         Decoding is greedy, or a beam search over `num_beams`, and nothing else: a checkpoint's own
         settings for `generate` (penalties, sampling) do not count here. stream: give the text while
         it comes, as an iterator of pieces, or of (row, piece) for many; closing it stops the model.
-        Raises `ImageError` or `InputError`.
+        Raises `ImageError` or `InputError`, which name the question where there are many.
         """
         single, pairs = paired(image, question)
-        rows = [checked(i, q) for i, q in pairs]
-        how = How(max_new_tokens=max_new_tokens, num_beams=num_beams, batch_size=batch_size)
+        how = check_how(
+            How(max_new_tokens=max_new_tokens, num_beams=num_beams, batch_size=batch_size)
+        )
+        rows = checked_rows(pairs)
         if stream:
             made = stream_answers(self._loaded, self._method, rows, self._holding, how)
             return TextStream(made) if single else made
@@ -197,7 +200,7 @@ class Editor(EditedModel):
         with published ones. candidates: how many tokens are kept at each place. Raises `ImageError`
         or `InputError`.
         """
-        rows = [checked(i, q) for i, q in zip(images, questions, strict=True)]
+        rows = checked_rows(list(zip(images, questions, strict=True)))
         forced = [check_answer(answer) for answer in answers]
         with self._holding.working():
             return force_answers(

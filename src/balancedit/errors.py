@@ -19,6 +19,21 @@ class ImageError(InputError):
     """A file or object that is not a usable picture."""
 
 
+class PromptError(InputError):
+    """A prompt that the model's processor does not take. row: its place among those asked about
+    together, from 0."""
+
+    def __init__(self, reason: str, row: int = 0) -> None:
+        super().__init__(reason)
+        self.reason, self.row = reason, row
+
+    def among(self, row: int, rows: int) -> PromptError:
+        """The same of the row with this place among so many, named where there are several."""
+        named = PromptError(f"question {row + 1} of {rows}: {self.reason}", row)
+        named.reason = self.reason
+        return named if rows > 1 else self
+
+
 class ModelLoadError(BalanceditError):
     """A model, or a part of one, that cannot be found or loaded."""
 
@@ -66,6 +81,12 @@ class DataError(BalanceditError):
 
 class ResultsError(BalanceditError):
     """Benchmark results that cannot be read, written or continued."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, on one line; its kind where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return f"{lines[0]}" if lines else type(error).__name__
 
 
 def nearest_names(name: str, known: Iterable[str], n: int = 3) -> str:

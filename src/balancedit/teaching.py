@@ -11,7 +11,7 @@ from functools import partial
 from itertools import islice
 
 from balancedit.answering.generate import (
-    check_learnable,
+    check_prompt,
     generate_answers,
     is_remembered,
     remembering,
@@ -22,6 +22,7 @@ from balancedit.holding import Holding
 from balancedit.inputs.pairing import Row
 from balancedit.inputs.pictures import open_pictures, picture_hash, small_copy
 from balancedit.inputs.text import check_answer, check_question, same_text
+from balancedit.layer.decisions import Said
 from balancedit.methods import EditRequest, LearnedEdit, Method
 from balancedit.models.loading import LoadedModel
 from balancedit.scope.samples import negative_sample, positive_samples
@@ -31,7 +32,7 @@ from balancedit.types import BATCH_SIZE, Edit, Fact, FailedEdit, PositiveSource
 #: Told what comes of a fact: its number, and the edit or the failure.
 Settled = Callable[[int, Edit | FailedEdit], None]
 #: What the model says now about facts.
-Ask = Callable[[Sequence["PreparedFact"]], Sequence[str]]
+Ask = Callable[[Sequence["PreparedFact"]], Sequence[Said]]
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,16 @@ def prepared(loaded: LoadedModel, method: Method, number: int, fact: Fact) -> Pr
     picture, question = open_pictures(fact.image), check_question(fact.question)
     answer = check_answer(fact.answer)
     anchor, anchor_name = negative_sample(fact.negative, method.negative, picture)
-    check_learnable(loaded, picture, question, answer)
+    loaded.prompter.check_answer(answer)
+    check_prompt(loaded, (picture, question), answer)
+    if anchor_name == "given":
+        check_prompt(loaded, (anchor, question))
     with method.routing.bypass():
         positives, source = positive_samples(
             question, fact.rephrasings, method.positives, loaded.rephraser
         )
+    for reworded in positives if source == "given" else ():
+        check_prompt(loaded, (picture, reworded))
     return PreparedFact(
         number,
         fact.new,
@@ -128,13 +134,15 @@ def record_of(
     )
 
 
-def with_outcome(edit: Edit, after: str) -> Edit:
-    """The record once `after`, the answer just after the edit, is known."""
+def with_outcome(edit: Edit, said: Said) -> Edit:
+    """The record once it is known what is answered just after the edit."""
+    after = said.text
     warnings = list(edit.warnings)
     if same_text(edit.answer_before, edit.target):
         warnings.append(f"the model already answered '{edit.answer_before}' before the edit")
     if not same_text(after, edit.target):
-        warnings.append(f"after the edit the model answers '{after}', not '{edit.target}'")
+        cut = f" and more (cut after {len(said.ids)} tokens)" if said.cut else ""
+        warnings.append(f"after the edit the model answers '{after}'{cut}, not '{edit.target}'")
     return replace(edit, answer_after=after, warnings=tuple(warnings))
 
 
@@ -180,7 +188,7 @@ class Teacher:
             before = ask([fact for fact, _ in good])
             share = (time.perf_counter() - started) / len(batch)
             records = [
-                record_of(self._method.name, fact, learned, said, share)
+                record_of(self._method.name, fact, learned, said.text, share)
                 for (fact, learned), said in zip(good, before, strict=True)
             ]
             kept = self._kept(good, records, ask)
@@ -203,15 +211,15 @@ class Teacher:
             return with_untouched(self._loaded, self._method, ready)
         return ready
 
-    def _some_of(self, asked: Sequence[PreparedFact], wanted: Sequence[PreparedFact]) -> list[str]:
+    def _some_of(self, asked: Sequence[PreparedFact], wanted: Sequence[PreparedFact]) -> list[Said]:
         """What the model says now about some of the facts that were asked about together; where
         that batch is remembered it is asked again as it was, and so not read again."""
         rows = [fact.query for fact in asked]
         if not is_remembered(self._loaded, rows):
             few = [fact.query for fact in wanted]
-            return [made.text for made in generate_answers(self._loaded, self._method, few)]
+            return [made.said for made in generate_answers(self._loaded, self._method, few)]
         answers = generate_answers(self._loaded, self._method, rows)
-        said = {fact.number: made.text for fact, made in zip(asked, answers, strict=True)}
+        said = {fact.number: made.said for fact, made in zip(asked, answers, strict=True)}
         return [said[fact.number] for fact in wanted]
 
     def _kept(

@@ -32,7 +32,8 @@ class Answer:
     query; `distance` and `radius` are that entry's as applied (in the units of the editor's
     distance); all three are None while no edit is held. `fired` is the id of the edit whose
     transformation produced the text, None where the untouched model did. A method without a scope
-    (FT) names its newest edit as both, and gives neither distance nor radius.
+    (FT) names its newest edit as both, and gives neither distance nor radius. `cut`: the answer had
+    not come to its end when it was as long as it may be.
     """
 
     text: str
@@ -40,6 +41,7 @@ class Answer:
     nearest: str | None = None
     distance: float | None = None
     radius: float | None = None
+    cut: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The answer as plain JSON types."""

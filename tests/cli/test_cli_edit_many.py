@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import tiny
 from balancedit.cli.edit_many import read_facts
 from balancedit.errors import InputError
+from balancedit.inputs.images import open_image
 
 FACTS = [
     {"image": "a.png", "question": "what is this?", "answer": "ab", "rephrasings": ["what's it?"]},
@@ -55,6 +57,8 @@ def test_without_a_bad_fact_the_exit_code_is_0(
     [
         ("{", "line 2 of .* is no JSON"),
         ("[]", "no JSON object"),
+        ('{"image": "a.png", "image": "b.png"}', "the field 'image' twice"),
+        ('{"image": "a.png", "question": "q", "answer": NaN}', "holds NaN"),
         ('{"image": "a.png", "question": "q"}', "no text 'answer'"),
         ('{"image": "a.png", "question": "q", "answer": "a", "rephrase": []}', "nearest: rephras"),
         ('{"image": "a.png", "question": "q", "answer": "a", "rephrasings": "b"}', "no list"),
@@ -66,6 +70,27 @@ def test_a_line_that_is_no_fact_is_named(tmp_path: Path, line: str, said: str) -
     file.write_text(file.read_text().strip() + "\n" + line + "\n")
     with pytest.raises(InputError, match=said):
         read_facts(file)
+
+
+def test_a_file_as_other_programs_write_it(tmp_path: Path) -> None:
+    fact = FACTS[0] | {"question": "what\u2028is this?", "answer": "a\x85b"}
+    text = "\r\n".join(json.dumps(f, ensure_ascii=False) for f in (fact, FACTS[1]))
+    (tmp_path / "f.jsonl").write_bytes(b"\xef\xbb\xbf" + text.encode() + b"\r\n\r\n")
+    first, second = read_facts(tmp_path / "f.jsonl")
+    assert (first.question, first.answer) == ("what\u2028is this?", "a\x85b")
+    assert second.answer == "xyz"
+    (tmp_path / "f.jsonl").write_bytes(text.encode("utf-16"))
+    with pytest.raises(InputError, match="UTF-16"):
+        read_facts(tmp_path / "f.jsonl")
+
+
+def test_a_picture_may_stand_in_the_file(tmp_path: Path) -> None:
+    tiny.picture(1).save(tmp_path / "a.png")
+    held = base64.b64encode((tmp_path / "a.png").read_bytes()).decode()
+    url = f"data:image/png;base64,{held}"
+    (fact,) = read_facts(written(tmp_path / "f.jsonl", FACTS[0] | {"image": url, "negative": url}))
+    for shown in (fact.image, fact.negative):
+        assert open_image(shown).tobytes() == tiny.picture(1).tobytes()
 
 
 def test_a_file_without_facts_is_refused(tmp_path: Path) -> None:

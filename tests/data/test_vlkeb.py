@@ -28,6 +28,43 @@ def test_entities_and_portability(tmp_path: Path) -> None:
     assert hop.locality[1].shows is None
 
 
+def test_the_other_form_of_portability(tmp_path: Path) -> None:
+    records = vlkeb_records(3)
+    records[0]["port_new"] = [
+        {
+            "port_type": "1-hop",
+            "port_edit_q": "Where is its maker?",
+            "port_edit_a": "Peru",
+            "port_q": "Where is the maker of what is shown?",
+            "port_a": "Peru",
+        }
+    ]
+    records[2]["port_new"] = [*records[0]["port_new"], *records[1]["port_new"]]
+    write_mmedit(tmp_path, records, "eval_edit_onehop.json")
+    first, second, both = find(f"vlkeb={tmp_path}").read("eval-onehop")
+    own, usual = ("Where is the maker of what is shown?", "Peru"), ("Where is it made?", "Japan")
+    for sample, expected in ((first, [own]), (second, [usual]), (both, [own, usual])):
+        assert [(p.question, p.answer) for p in sample.portability] == expected
+        assert all(p.image == sample.image for p in sample.portability)
+
+
+@pytest.mark.parametrize(
+    ("hop", "said"),
+    [
+        ({"port_q": "Where?"}, "no field 'port_a'"),
+        ({"port_q": " ", "port_a": "Peru"}, "an empty 'port_q'"),
+        ({"port_q": 3, "port_a": "Peru"}, "the number 3 as 'port_q'"),
+        ({"port_edit_q": "Where?", "port_edit_a": "Peru"}, "no field 'Q&A'"),
+    ],
+)
+def test_hops_of_neither_form(tmp_path: Path, hop: dict[str, object], said: str) -> None:
+    records = vlkeb_records(1)
+    records[0]["port_new"] = [hop]
+    write_mmedit(tmp_path, records, "eval_edit_onehop.json")
+    with pytest.raises(DataError, match=said):
+        find(f"vlkeb={tmp_path}").read("eval-onehop")
+
+
 def test_parts_and_pictures(tmp_path: Path) -> None:
     write_mmedit(tmp_path, vlkeb_records(1), "train.json")
     write_mmedit(tmp_path, vlkeb_records(1), "eval.json")

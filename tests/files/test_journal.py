@@ -104,3 +104,17 @@ def test_results_of_before_runs_were_listed_go_on(tmp_path: Path) -> None:
     header = read_header(tmp_path)
     assert header["about"] == {"threads": 1}
     assert header["runs"] == [{"code": "b", "methods": {"ft": {"lr": 0.1}}}]
+
+
+def test_a_result_line_that_is_damaged_is_named(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, RUN, {})
+    journal.append({"sample": "a", "loss": float("nan"), "output": "x\u2028y"})
+    assert [row["output"] for row in journal.rows()] == ["x\u2028y"]
+    for bad, said in ((b"{\n", "is no JSON"), (b"[]\n", "no JSON object"), (b"\xff\n", "no UTF-8")):
+        whole = (tmp_path / ROWS).read_bytes()
+        (tmp_path / ROWS).write_bytes(whole + bad)
+        with pytest.raises(ResultsError, match=said):
+            list(read_rows(tmp_path))
+        with pytest.raises(ResultsError, match=said):
+            Journal(tmp_path, RUN, {}).news()
+        (tmp_path / ROWS).write_bytes(whole)

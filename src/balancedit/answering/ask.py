@@ -9,10 +9,10 @@ from typing import Any, Protocol, TypedDict
 
 import torch
 
-from balancedit.answering.generate import generate_answers
+from balancedit.answering.generate import generate_answers, pad_token
 from balancedit.answering.protocol import Answers
 from balancedit.answering.stream import AnswerStream, Asking
-from balancedit.errors import InputError
+from balancedit.errors import InputError, PromptError
 from balancedit.inputs.pairing import Row, batches
 from balancedit.models.loading import LoadedModel
 from balancedit.types import Answer
@@ -21,9 +21,17 @@ from balancedit.types import Answer
 class How(TypedDict, total=False):
     """What `Editor.ask` takes beside its questions, for type checkers."""
 
-    max_new_tokens: int
+    max_new_tokens: int | None
     num_beams: int
     batch_size: int
+
+
+def check_how(how: How) -> How:
+    """The same. Raises `InputError` for numbers that nothing can be asked with."""
+    for name, value in how.items():
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise InputError(f"{name} is {value!r}; give a whole number from 1 on")
+    return how
 
 
 class Working(Protocol):
@@ -52,11 +60,15 @@ def stream_answers(
 
     def ask(batch: Sequence[int], **more: Any) -> list[Answer]:
         some = [rows[i] for i in batch]
-        made = generate_answers(loaded, method, some, **how, **more)
+        try:
+            made = generate_answers(loaded, method, some, **how, **more)
+        except PromptError as error:
+            raise error.among(batch[error.row], len(rows)) from error
         return [one.answer for one in made]
 
     def decode(ids: list[int]) -> str:
         return loaded.prompter.decode(torch.tensor([ids]))[0]
 
     together = list(batches([image for image, _ in rows], how["batch_size"]))
-    return AnswerStream(Asking(together, ask, holding.working, decode, loaded.ends))
+    ends = loaded.ends | {pad_token(loaded)}  # filled up with once a row is as long as it may be
+    return AnswerStream(Asking(together, ask, holding.working, decode, ends))

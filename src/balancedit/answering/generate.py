@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+from transformers import StoppingCriteriaList
 
+from balancedit.answering.lengths import LONGEST, OwnLengths
 from balancedit.answering.protocol import Answers, Routing
-from balancedit.errors import InputError, RoutingError
+from balancedit.errors import InputError, PromptError, RoutingError
 from balancedit.inputs.images import solid
 from balancedit.inputs.pairing import Row, batches
-from balancedit.inputs.pictures import Picture, each
-from balancedit.layer.decisions import Decision, Said
+from balancedit.inputs.pictures import each
+from balancedit.layer.decisions import Decision, RouteTrace, Said
 from balancedit.layer.prompts import ANSWER_TOKENS, decoding_plainly, evaluating
 from balancedit.models.loading import LoadedModel
 from balancedit.prefill.passes import Noted
@@ -41,13 +43,13 @@ class GeneratedAnswer:
     def answer(self) -> Answer:
         """It as a caller is given it."""
         d = self.decision
-        return Answer(self.text, d.fired, d.nearest, d.distance, d.radius)
+        return Answer(self.text, d.fired, d.nearest, d.distance, d.radius, self.said.cut)
 
 
 class _Decoding(NamedTuple):
-    """How answers are decoded."""
+    """How answers are decoded. max_new_tokens: None: as many as each needs (`lengths.py`)."""
 
-    max_new_tokens: int
+    max_new_tokens: int | None
     num_beams: int
 
     @property
@@ -56,7 +58,7 @@ class _Decoding(NamedTuple):
         return self == _PLAIN
 
 
-_PLAIN = _Decoding(ANSWER_TOKENS, 1)
+_PLAIN = _Decoding(None, 1)
 
 
 @torch.no_grad()
@@ -65,17 +67,22 @@ def generate_answers(
     method: Answers,
     rows: Sequence[Row],
     *,
-    max_new_tokens: int = ANSWER_TOKENS,
+    max_new_tokens: int | None = None,
     num_beams: int = 1,
     batch_size: int = BATCH_SIZE,
     **more: Any,
 ) -> list[GeneratedAnswer]:
     """Answer rows of (image or None, question), in batches of at most `batch_size`, in order.
-    more: what `generate` takes beside how it decodes, such as a streamer."""
+    max_new_tokens: None: `ANSWER_TOKENS`, and where an edit fires as many as its answer needs.
+    more: what `generate` takes beside how it decodes, such as a streamer. Raises `InputError`, with
+    the question named where there are several."""
     how = _Decoding(max_new_tokens, num_beams)
     answers: dict[int, GeneratedAnswer] = {}
     for batch in batches([image for image, _ in rows], batch_size):
-        made = _answer_batch(loaded, method, [rows[i] for i in batch], how, more)
+        try:
+            made = _answer_batch(loaded, method, [rows[i] for i in batch], how, more)
+        except PromptError as error:
+            raise error.among(batch[error.row], len(rows)) from error
         answers.update(zip(batch, made, strict=True))
     return [answers[i] for i in range(len(rows))]
 
@@ -125,7 +132,10 @@ def _generate_batch(
         known = loaded.prefix.inputs(name) if remembered else None
         inputs = known or loaded.prompter.inputs([i for i, _ in asked], [q for _, q in asked])
         prompt = inputs["input_ids"]
-        _check_fits(loaded, prompt.shape[1], how.max_new_tokens)
+        new = _most_tokens(loaded, prompt.shape[1], how.max_new_tokens)
+        stopping = StoppingCriteriaList(more.get("stopping_criteria", ()))
+        lengths = OwnLengths(lambda: _limits(method, _decided(trace, len(rows)), new, how))
+        stopping.append(lengths)
         with (
             loaded.prefix.asked(name, inputs) if remembered else nullcontext(),
             decoding_plainly(model),
@@ -133,18 +143,34 @@ def _generate_batch(
             out = model.generate(
                 **loaded.to_device(inputs),
                 do_sample=False,
-                **how._asdict(),
-                pad_token_id=_pad(loaded),
-                **more,
+                num_beams=how.num_beams,
+                max_new_tokens=new,
+                pad_token_id=pad_token(loaded),
+                **{**more, "stopping_criteria": stopping},
             )
     per_row = max(1, len(trace.rows) // len(rows))  # a beam search routes every beam
     if trace.keys and per_row > 1:
         _check_beams(trace.stacked_keys().unflatten(0, (-1, per_row)), loaded.dtype)
-    decisions = trace.rows[::per_row] or [Decision()] * len(rows)
-    said = loaded.prompter.said(out, prompt, loaded.ends)
+    decisions = _decided(trace, len(rows))
+    said = loaded.prompter.said(out, prompt, loaded.ends, lengths.limits)
     if remembered and how.is_plain and trace.keys and not any(d.fired for d in decisions):
         loaded.prefix.note(name, _way(method), Noted(said, trace.stacked_keys()))
     return [GeneratedAnswer(s, d) for s, d in zip(said, decisions, strict=True)]
+
+
+def _decided(trace: RouteTrace, rows: int) -> Sequence[Decision]:
+    """What was decided on each row; a beam search routes every beam."""
+    return trace.rows[:: max(1, len(trace.rows) // rows)] or [Decision()] * rows
+
+
+def _limits(
+    method: Answers, decisions: Sequence[Decision], most: int, how: _Decoding
+) -> Sequence[int]:
+    """Tokens that each answer may have."""
+    if how.max_new_tokens is not None:
+        return [most] * len(decisions)
+    taught = (0 if d.fired is None else method.answer_tokens(d.fired) for d in decisions)
+    return [min(most, max(ANSWER_TOKENS, tokens)) for tokens in taught]
 
 
 def _check_beams(keys: torch.Tensor, dtype: torch.dtype) -> None:
@@ -181,7 +207,7 @@ def resumes(loaded: LoadedModel, routing: Routing) -> bool:
                 do_sample=False,
                 min_new_tokens=2,
                 max_new_tokens=2,
-                pad_token_id=_pad(loaded),
+                pad_token_id=pad_token(loaded),
                 output_logits=True,
                 return_dict_in_generate=True,
             )
@@ -214,28 +240,36 @@ def _name(rows: Sequence[Row], how: _Decoding) -> tuple[int, bytes]:
     return how.num_beams, digest.digest()
 
 
-def check_learnable(loaded: LoadedModel, image: Picture, question: str, answer: str) -> None:
-    """Raise `InputError` where a question and its answer are longer than the model's context."""
+def check_prompt(loaded: LoadedModel, row: Row, answer: str | None = None) -> None:
+    """Raise `InputError` for a prompt that the model does not take, alone or with an answer to be
+    learned behind it."""
+    image, question = row
+    tokens = loaded.prompter.inputs([image], [question])["input_ids"].shape[1]
+    n = 0 if answer is None else len(loaded.prompter.answer_ids(answer, loaded.eos))
     limit = loaded.context_length
-    if limit is None:
-        return
-    prompt = loaded.prompter.inputs([image], [question])["input_ids"].shape[1]
-    n = max(ANSWER_TOKENS, len(loaded.prompter.answer_ids(answer, loaded.eos)))
-    if prompt + n > limit:
+    if limit is not None and tokens + max(n, ANSWER_TOKENS) > limit:
         raise InputError(
-            f"question and answer take {prompt + n} tokens; '{loaded.name}' holds {limit}"
+            f"question and answer take {tokens + max(n, ANSWER_TOKENS)} tokens; '{loaded.name}' "
+            f"holds {limit}"
         )
 
 
-def _check_fits(loaded: LoadedModel, tokens: int, new: int) -> None:
+def _most_tokens(loaded: LoadedModel, tokens: int, new: int | None) -> int:
+    """How many tokens may be made behind a prompt of so many. new: how many are asked for, None: as
+    many as an answer needs. Raises `InputError` where the model does not hold them."""
     limit = loaded.context_length
-    if limit is not None and tokens + new > limit:
+    wanted = ANSWER_TOKENS if new is None else new
+    if limit is not None and tokens + wanted > limit:
         raise InputError(
-            f"the prompt takes {tokens} tokens; '{loaded.name}' holds {limit}, {new} of them "
+            f"the prompt takes {tokens} tokens; '{loaded.name}' holds {limit}, {wanted} of them "
             "for the answer: shorten the question"
         )
+    if new is not None:
+        return new
+    return LONGEST if limit is None else min(LONGEST, limit - tokens)
 
 
-def _pad(loaded: LoadedModel) -> int:
+def pad_token(loaded: LoadedModel) -> int:
+    """The token that fills up rows which have ended."""
     pad = getattr(loaded.prompter.tokenizer, "pad_token_id", None)
     return int(pad) if pad is not None else loaded.eos

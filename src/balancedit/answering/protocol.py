@@ -43,6 +43,9 @@ class Answers(Protocol):
     def routing(self) -> Routing:
         """How prompts find their edits."""
 
+    def answer_tokens(self, edit_id: str) -> int:
+        """Tokens, end token included, that an answer may need where this edit fires."""
+
     def binding(self) -> dict[str, str]:
         """What its keys are made of: layer, key …"""
 

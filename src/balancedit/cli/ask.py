@@ -9,6 +9,7 @@ from balancedit.cli import output
 from balancedit.cli.options import (
     DEFAULT_EDITS,
     EditsOption,
+    LengthOption,
     ModelOptions,
     MoreImagesOption,
     OptionalImageArgument,
@@ -28,6 +29,7 @@ def ask(
     options: ModelOptions,
     out: OutputOptions,
     more: MoreImagesOption = None,
+    max_new_tokens: LengthOption = None,
     edits: EditsOption = DEFAULT_EDITS,
 ) -> dict[str, Any] | None:
     """Ask about a picture."""
@@ -38,12 +40,14 @@ def ask(
     question = check_question(question)  # before the model loads, which takes seconds
     editor = session.load_editor(options, session.existing_edits(edits), debug=out.debug)
     known = editor.damaged
-    answer = editor.ask(picture, question)
+    answer = editor.ask(picture, question, max_new_tokens=max_new_tokens)
     session.warn_of_damage(editor, known)
     if out.json:
         return shapes.asked(question, answer)
     console = output.console()
     console.print(output.printable(answer.text) or "(the model answers with nothing)", style="bold")
+    if answer.cut:
+        console.print("(cut: the model goes on; --max-new-tokens gives more)", style="dim")
     console.print(why(answer), style="dim")
     return None
 

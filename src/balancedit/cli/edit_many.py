@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -77,33 +76,34 @@ def read_facts(file: Path) -> list[Fact]:
     """The facts of a JSON Lines file; pictures are not looked at. Raises `InputError`, naming the
     line, where one is no fact."""
     from balancedit.errors import InputError
+    from balancedit.files.lines import NotTextError, read_lines
 
+    file = file.expanduser()
     try:
-        lines = file.expanduser().read_text(encoding="utf-8").splitlines()
+        lines, _ = read_lines(file)
     except FileNotFoundError as error:
         raise InputError(f"there is no file '{file}'; check the path") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"'{file}' cannot be read as text ({error})") from error
-    facts = [
-        _fact(text, f"line {number} of '{file}'", file.parent)
-        for number, text in enumerate(lines, 1)
-        if text.strip()
-    ]
+    except OSError as error:
+        raise InputError(f"'{file}' cannot be read ({error.strerror or error})") from error
+    except NotTextError as error:
+        raise InputError(f"'{file}' {error}") from error
+    facts = []
+    for line in lines:
+        where = f"line {line.number} of '{file}'"
+        if line.wrong is not None:
+            raise InputError(f"{where} {line.wrong}; write one object a line")
+        facts.append(_fact(line.value, where, file.parent))
     if not facts:
         raise InputError(f"'{file}' holds no fact; write one JSON object a line")
     return facts
 
 
-def _fact(text: str, where: str, folder: Path) -> Fact:
+def _fact(fields: Any, where: str, folder: Path) -> Fact:
     from balancedit.cli import session
     from balancedit.errors import InputError, nearest_names
     from balancedit.inputs.images import ANCHORS
     from balancedit.types import Fact
 
-    try:
-        fields = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{where} is no JSON ({error}); write one object a line") from error
     if not isinstance(fields, dict):
         raise InputError(f"{where} is no JSON object; write image, question and answer")
     for name in fields:
@@ -122,9 +122,10 @@ def _fact(text: str, where: str, folder: Path) -> Fact:
     if not isinstance(new, bool):
         raise InputError(f"{where} has a 'new' that is neither true nor false")
 
-    def picture(name: str) -> Path:
+    def picture(name: str) -> Path | str:
         path = session.picture_path(name)
-        return path if name.startswith(session.DEMO) else folder / path
+        beside = isinstance(path, Path) and not name.startswith(session.DEMO)
+        return folder / path if beside else path
 
     fact = Fact(
         picture(fields["image"]),

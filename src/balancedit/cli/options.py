@@ -48,6 +48,16 @@ QuestionArgument = Annotated[
 IdArgument = Annotated[
     str, typer.Argument(metavar="ID", help="An edit's id, or the beginning of it.")
 ]
+LengthOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-new-tokens",
+        metavar="N",
+        min=1,
+        help="Tokens of the answer at most.",
+        show_default="32, or as many as the answer that was taught takes",
+    ),
+]
 DEFAULT_EDITS = Path("edits")
 EditsOption = Annotated[
     Path,

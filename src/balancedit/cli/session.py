@@ -23,11 +23,16 @@ DEMO = "demo:"
 _PACKAGE = "balancedit"
 
 
-def picture_path(image: str) -> Path:
-    """The file of a picture argument. ``demo:NAME`` is a picture that comes with the package.
+def picture_path(image: str) -> Path | str:
+    """The file of a picture argument, or a data URL as it is. ``demo:NAME`` is a picture that comes
+    with the package.
 
     Raises `InputError` for a demo picture that does not exist; files are checked when opened.
     """
+    from balancedit.inputs.images import is_data_url
+
+    if is_data_url(image):
+        return image
     if not image.startswith(DEMO):
         return Path(image)
     folder = Path(str(files(_PACKAGE) / "assets" / "demo"))

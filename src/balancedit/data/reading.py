@@ -16,6 +16,7 @@ from typing import Any
 from balancedit.data.problems import Problem, ProblemKind, Report
 from balancedit.data.sample import EditSample, FileImage
 from balancedit.errors import DataError
+from balancedit.files import lines
 
 _NAMES = {dict: "an object", list: "a list", str: "a text", type(None): "null", bool: "a boolean"}
 
@@ -47,11 +48,9 @@ def read_text(path: Path) -> tuple[str, str]:
             f"'{path}' cannot be read ({error.strerror or error}); check the path"
         ) from error
     try:
-        return data.decode("utf-8-sig"), hashlib.sha256(data).hexdigest()
-    except UnicodeDecodeError as error:
-        cut = error.reason == "unexpected end of data"
-        how = f"is cut short at byte {len(data)}" if cut else f"is no UTF-8 at byte {error.start}"
-        raise DataError(f"'{path}' {how}; fetch or save it again") from error
+        return lines.text_of(data), hashlib.sha256(data).hexdigest()
+    except lines.NotTextError as error:
+        raise DataError(f"'{path}' {error}") from error
 
 
 def read_json(path: Path) -> tuple[Any, str]:
@@ -65,6 +64,8 @@ def read_json(path: Path) -> tuple[Any, str]:
         cut = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
         how = f"is cut short at byte {size}" if cut else f"is damaged at byte {at} ({error.msg})"
         raise DataError(f"'{path}' {how}, of {size} bytes; fetch or save it again") from error
+    except (ValueError, RecursionError) as error:  # a number or a nesting beyond Python's limits
+        raise DataError(f"'{path}' holds JSON that cannot be read ({error})") from error
 
 
 def read_list(path: Path) -> tuple[list[Any], str]:
@@ -94,16 +95,12 @@ def read_lines(path: Path, report: Report) -> tuple[list[tuple[str, Any]], str]:
     """
     text, sha256 = read_text(path)
     values = []
-    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: JSON may hold U+2028
-        if not line.strip():
-            continue
-        where = f"{path.name} line {number}"
-        try:
-            values.append((where, json.loads(line)))
-        except json.JSONDecodeError as error:
-            at = len(line[: error.pos].encode())
-            what = f"is no JSON: {error.msg} at byte {at} of the line"
-            report(Problem("wrong-type", where, what, fatal=True))
+    for line in lines.lines_of(text):
+        where = f"{path.name} line {line.number}"
+        if line.wrong is None:
+            values.append((where, line.value))
+        else:
+            report(Problem("wrong-type", where, line.wrong, fatal=True))
     return values, sha256
 
 

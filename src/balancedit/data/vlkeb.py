@@ -2,7 +2,9 @@
 2024, "VLKEB: A Large Vision-Language Model Knowledge Editing Benchmark", arXiv 2403.07350).
 
 MMEDIT's fields, pictures in a folder an entity, and in some files `port_new`: a list of
-`{"port_type": "1-hop", "Q&A": {"Question", "Answer"}}`, asked about the edit's own picture.
+`{"port_type": "1-hop", "Q&A": {"Question", "Answer"}}`, asked about the edit's own picture; in
+`eval_edit_onehop.json` of `{"port_edit_q", "port_edit_a", "port_q", "port_a"}`, where the first two
+are a further fact that its authors also edit, and the question is `port_q`.
 """
 
 from __future__ import annotations
@@ -56,10 +58,17 @@ def _sample(fields: Fields, root: Path, name: str) -> EditSample:
         shows=_entity(made.shows),
         locality=tuple(_about_entity(probe) for probe in made.locality),
         portability=tuple(
-            PortabilityProbe(made.image, pair.text("Question"), pair.text("Answer"))
-            for pair in (hop.child("Q&A") for hop in fields.children("port_new"))
+            PortabilityProbe(made.image, *_asked(hop)) for hop in fields.children("port_new")
         ),
     )
+
+
+def _asked(hop: Fields) -> tuple[str, str]:
+    """The question and answer of a hop, in either form."""
+    if hop.has("Q&A") or not hop.has("port_q"):
+        pair = hop.child("Q&A")
+        return pair.text("Question"), pair.text("Answer")
+    return hop.text("port_q"), hop.text("port_a")
 
 
 def _about_entity(probe: LocalityProbe) -> LocalityProbe:

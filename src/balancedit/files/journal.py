@@ -19,6 +19,7 @@ from typing import Any
 from filelock import FileLock
 
 from balancedit.errors import ResultsError
+from balancedit.files import lines
 from balancedit.files.compact import write_lines
 
 HEADER, ROWS, SUMMARY = "run.json", "rows.jsonl", "summary.json"
@@ -87,10 +88,10 @@ class Journal:
             return []
         with path.open("rb") as file:
             file.seek(self._read)
-            lines = file.read()
-        whole = lines[: lines.rfind(b"\n") + 1]
+            data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]
         self._read += len(whole)
-        return [json.loads(line) for line in whole.splitlines()]
+        return list(_rows(path, whole))
 
     def summarise(self, summary: dict[str, Any]) -> None:
         """Put a summary beside the results, in place of the one before. Raises `ResultsError`."""
@@ -139,13 +140,28 @@ def read_rows(directory: Path) -> Iterator[dict[str, Any]]:
     """The whole lines of a results directory, the first on each result."""
     path, seen = directory / ROWS, set()
     if path.exists():
-        for line in path.read_text().splitlines(keepends=True):
-            if line.endswith("\n"):
-                row = json.loads(line)
-                result = tuple(row.get(name) for name in RESULT)
-                if None in result or result not in seen:
-                    seen.add(result)
-                    yield row
+        data = path.read_bytes()
+        for row in _rows(path, data[: data.rfind(b"\n") + 1]):
+            result = tuple(row.get(name) for name in RESULT)
+            if None in result or result not in seen:
+                seen.add(result)
+                yield row
+
+
+def _rows(path: Path, whole: bytes) -> Iterator[dict[str, Any]]:
+    """The results in whole lines of a file. Raises `ResultsError`, naming a line that is none."""
+    try:
+        # A loss may be no number, and is written as it is.
+        for line in lines.lines_of(lines.text_of(whole), finite=False):
+            wrong = line.wrong or (None if isinstance(line.value, dict) else "is no JSON object")
+            if wrong is not None:
+                raise ResultsError(
+                    f"line {line.number} of '{path}' {wrong}; take the line out, and what it held "
+                    "is made again"
+                )
+            yield line.value
+    except lines.NotTextError as error:
+        raise ResultsError(f"'{path}' {error}") from error
 
 
 def _check_same(directory: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:

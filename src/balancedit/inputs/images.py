@@ -2,40 +2,63 @@
 
 This module knows nothing about models. What it accepts and how it converts:
 
-- JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000 and PPM files (a path or the bytes), Pillow
-  images, and uint8 arrays (H, W), (H, W, 3) or (H, W, 4);
+- JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000 and PPM files (a path, the bytes, or a data
+  URL), HEIC and JPEG XL where a Pillow plug-in for them is registered, Pillow images, and uint8
+  arrays (H, W), (H, W, 3) or (H, W, 4);
 - transparency is laid on white; an animation gives its first frame; EXIF rotation is applied;
 - 16 bits a channel are scaled to 8. Whole numbers of 32 bits and floats carry no range of their
-  own, see `_wide`.
+  own, see `colours.py`.
 
 Colour profiles are ignored, as the models' own image processors do.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import io
 import os
+import re
 import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError, features
 
 from balancedit.errors import ImageError
+from balancedit.inputs.colours import on_white
 
 #: Above this a picture is refused before it is decoded: 192 MB as RGB. No model looks at more.
 MAX_PIXELS = 64_000_000
 
+#: A longer side of more than so many shorter ones is refused. Image processors scale the shorter
+#: side to a few hundred pixels: at 336 this is what makes no more than `MAX_PIXELS` of it.
+MAX_ASPECT = 500
+
+#: Larger files are refused before they are read: as many pixels as are allowed, at 8 bytes each.
+MAX_BYTES = 8 * MAX_PIXELS
+
 Source = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 
 # Only formats that decode in plain memory: Pillow would run Ghostscript for EPS.
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "JPEG2000", "PPM")
+_FORMATS = (
+    *("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "JPEG2000", "PPM"),
+    *("HEIF", "JXL"),  # by plug-ins, where registered
+)
 _KINDS = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
+#: How files begin that are pictures, but of kinds that only plug-ins read: pattern, kind, remedy.
+_PLUGGED = (
+    (rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", "HEIC", "pillow_heif.register_heif_opener()"),
+    (rb"....ftypavi[fs]", "AVIF", "import pillow_avif"),
+    (rb"(\xff\x0a|....JXL )", "JPEG XL", "import pillow_jxl"),
+)
+_DATA_URL = re.compile(r"data:", re.IGNORECASE)
 
 
 def open_image(source: Source) -> Image.Image:
@@ -50,6 +73,7 @@ def open_image(source: Source) -> Image.Image:
         return _from_array(source)
     name = _label(source)
     if isinstance(source, (bytes, bytearray, memoryview)):
+        _check_bytes(len(source), name)
         return _decode(io.BytesIO(source), name)
     if not isinstance(source, (str, os.PathLike)):
         raise ImageError(
@@ -58,12 +82,16 @@ def open_image(source: Source) -> Image.Image:
         )
     if isinstance(source, str) and source.startswith(("http://", "https://")):
         raise ImageError(f"{name} is a web address; download it and give the file")
+    if is_data_url(source):
+        return _decode(io.BytesIO(_from_data_url(str(source))), name)
     path = Path(source).expanduser()
     try:
         if path.is_dir():
             raise ImageError(f"{name} is a directory; give one picture in it")
-        if not stat.S_ISREG(path.stat().st_mode):
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
             raise ImageError(f"{name} is not an ordinary file; save the picture to one")
+        _check_bytes(found.st_size, name)
         with open(path, "rb") as file:
             return _decode(file, name)
     except FileNotFoundError as error:
@@ -71,6 +99,28 @@ def open_image(source: Source) -> Image.Image:
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
         said = getattr(error, "strerror", None) or error
         raise ImageError(f"{name} cannot be read ({said}); check its permissions") from error
+
+
+def is_data_url(source: object) -> bool:
+    """Whether a picture is given as a text that holds it, ``data:image/png;base64,…``."""
+    return isinstance(source, str) and _DATA_URL.match(source) is not None
+
+
+def _from_data_url(url: str) -> bytes:
+    """The bytes of a data URL (RFC 2397). Raises `ImageError`."""
+    name = _label(url)
+    kind, comma, data = url.partition(",")
+    if not comma:
+        raise ImageError(f"{name} is a data URL without data; give data:image/png;base64,…")
+    _check_bytes(len(data) * 3 // 4, name)
+    raw = unquote_to_bytes(data)
+    if not kind.lower().endswith(";base64"):
+        return raw
+    raw = raw.translate(None, b" \t\r\n")
+    try:
+        return base64.b64decode(raw + b"=" * (-len(raw) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _damaged(name, error) from error
 
 
 def pixel_hash(image: Image.Image) -> str:
@@ -128,9 +178,19 @@ def _label(source: object) -> str:
         return _label(filename) if filename else "the given picture"
     if isinstance(source, (str, os.PathLike)):
         name = os.fsdecode(os.fspath(source))
+        if is_data_url(source):
+            name = f"{name[:40]}…"
         name = name if len(name) <= 200 else f"{name[:100]}…{name[-90:]}"
         return "'" + "".join(c if c.isprintable() else "?" for c in name) + "'"
     return "the given picture data"
+
+
+def _check_bytes(size: int, name: str) -> None:
+    if size > MAX_BYTES:
+        raise ImageError(
+            f"{name} has {size:,} bytes, more than {MAX_BYTES // 1_000_000} million; scale the "
+            "picture down first"
+        )
 
 
 def _check_size(size: tuple[int, int], name: str) -> None:
@@ -141,6 +201,11 @@ def _check_size(size: tuple[int, int], name: str) -> None:
         raise ImageError(
             f"{name} has {width}×{height} pixels, more than {MAX_PIXELS // 1_000_000} million; "
             "scale it down first"
+        )
+    if max(size) > MAX_ASPECT * min(size):
+        raise ImageError(
+            f"{name} has {width}×{height} pixels; one side is more than {MAX_ASPECT} times the "
+            "other, and no model sees anything in that: cut out a part of it"
         )
 
 
@@ -163,6 +228,12 @@ def _decode(file: BinaryIO, name: str) -> Image.Image:
             raise ImageError(
                 f"{name} is an SVG drawing, not pixels; render it to PNG first"
             ) from error
+        for beginning, kind, remedy in _PLUGGED:
+            if re.match(beginning, head, re.DOTALL):
+                raise ImageError(
+                    f"{name} is {kind}, or a damaged one; Pillow reads it with a plug-in alone: "
+                    f"call {remedy} first, or convert it to PNG"
+                ) from error
         raise ImageError(
             f"{name} is not a picture that can be read; give an undamaged {_KINDS} file"
         ) from error
@@ -200,52 +271,13 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     except Exception:  # unreadable EXIF says nothing about rotation; the pixels are fine
         upright = image
     try:
-        rgb = _flatten(upright)
+        rgb = on_white(upright)
     except (ValueError, OSError) as error:
         raise ImageError(
             f"{name} has colours of kind '{image.mode}' that cannot be converted; save it as RGB"
         ) from error
     rgb.info = {}
     return rgb
-
-
-def _flatten(image: Image.Image) -> Image.Image:
-    """A new RGB image with the colours people see on a white page."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        return _wide(image).convert("RGB")
-    if image.mode in ("La", "RGBa"):  # colours already multiplied by alpha
-        image = image.convert("LA" if image.mode == "La" else "RGBA")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
-
-
-def _wide(image: Image.Image) -> Image.Image:
-    """Grey levels of more than 8 bits as 8-bit grey.
-
-    16-bit (`I;16`): 65535 is white. 32-bit whole numbers: as they are if all lie in 0…255, as
-    16-bit if in 0…65535. Floats: 1.0 is white if all lie in 0…1, 255 if in 0…255. Otherwise there
-    is no telling, and the darkest becomes black, the brightest white. NaN is black.
-    """
-    values = np.asarray(image)
-    if image.mode.startswith("I;"):
-        table = np.rint(np.arange(65536) * (255 / 65535)).astype(np.uint8)
-        return Image.fromarray(table[values])
-    # In float64: a picture may span more than float32 can subtract.
-    values = values.astype(np.float64)
-    finite = values[np.isfinite(values)]
-    if not finite.size:
-        raise ValueError("no pixel has a finite value")
-    low, high = finite.min(), finite.max()
-    for top in (1.0, 255.0) if image.mode == "F" else (255.0, 65535.0):
-        if low >= 0 and high <= top:
-            low, high = 0.0, top
-            break
-    values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
-    grey = (values - low) * (255 / ((high - low) or 1))
-    return Image.fromarray(np.rint(grey).astype(np.uint8))
 
 
 def _from_array(array: np.ndarray) -> Image.Image:

@@ -39,6 +39,19 @@ def checked(image: Shown | None, question: str) -> Row:
     return None if image is None else open_pictures(image), check_question(question)
 
 
+def checked_rows(pairs: Sequence[tuple[Shown | None, str]]) -> list[Row]:
+    """`checked` of many questions; what is raised names the one it is about."""
+    rows = []
+    for i, (image, question) in enumerate(pairs):
+        try:
+            rows.append(checked(image, question))
+        except InputError as error:
+            if len(pairs) == 1:
+                raise
+            raise type(error)(f"question {i + 1} of {len(pairs)}: {error}") from error
+    return rows
+
+
 def batches(pictures: Sequence[Picture | None], size: int) -> Iterator[list[int]]:
     """Places of rows that go into a batch together, at most `size`, each row once: rows with as
     many pictures, since few processors mix them. pictures: what each row shows."""

@@ -17,10 +17,12 @@ AnswerIds = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Said:
-    """What the untouched model says to a prompt: the text, and its token ids as they came."""
+    """What the untouched model says to a prompt: the text, and its token ids as they came. cut:
+    whether it was cut for its length, before it came to its end."""
 
     text: str
     ids: AnswerIds
+    cut: bool = False
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ def resolve_layer(model: nn.Module, path: str) -> nn.Module:
     except AttributeError:
         near = nearest_names(path, linear_layers(model), n=4)
         raise LayerError(f"no layer '{path}' in {type(model).__name__}{near}") from None
+    check_unpacked(model, path)
     if path not in linear_layers(model):
         inside = [f"{path}.{n}" for n in linear_layers(layer)] if path else []
         near = nearest_names(path, inside or linear_layers(model), n=4)
@@ -29,6 +30,39 @@ def resolve_layer(model: nn.Module, path: str) -> nn.Module:
             f"edited{near}"
         )
     return layer
+
+
+#: What quantised layers that are no `nn.Linear` keep their weight in, and who makes such.
+_PACKED = {
+    "qweight": "AWQ or GPTQ",
+    "weight_packed": "compressed-tensors",
+    "W_q": "HQQ",
+    "codes": "AQLM",
+    "Qidxs": "QuIP#",
+    "weight_scale_inv": "FP8",
+    "weight_scale": "FP8",
+}
+
+
+def check_unpacked(model: nn.Module, path: str) -> None:
+    """Raise `LayerError` where the layer at `path` is one whose weight is quantised in a form that
+    cannot be edited; nothing where there is no layer, or another one."""
+    try:
+        layer = model.get_submodule(path)
+    except AttributeError:
+        return
+    if isinstance(layer, nn.Linear):
+        return
+    held = {name for name, _ in (*layer.named_parameters(recurse=False), *layer.named_buffers())}
+    by = next((by for name, by in _PACKED.items() if name in held), None)
+    if by is None:
+        return
+    raise LayerError(
+        f"'{path}' is a {type(layer).__name__}, quantised by {by}: its weight is packed, and "
+        "cannot be edited. What works: a checkpoint that keeps this one layer out of the "
+        "quantisation (modules_to_not_convert), one that is not quantised, or loading that in 8 "
+        "or 4 bits by bitsandbytes"
+    )
 
 
 def edited_path(model: nn.Module, path: str) -> str:

@@ -18,7 +18,8 @@ from transformers.utils import ModelOutput
 
 from balancedit.layer.calls import override
 
-ANSWER_TOKENS = 32  # of an answer at most, end token included; longer ones are cut alike
+#: Of an answer of the model's own at most, end token included; longer ones are cut alike.
+ANSWER_TOKENS = 32
 
 #: What a prompt consists of, whatever the model; a processor's own inputs come beside it.
 #: `generate` encodes pictures before its first pass and hands them on as ``mm_encoder_outputs``.

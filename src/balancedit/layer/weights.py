@@ -12,7 +12,7 @@ import torch
 from accelerate.utils import align_module_device
 from torch import nn
 
-from balancedit.errors import LayerError
+from balancedit.errors import LayerError, first_line
 
 _FLOATING = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -20,7 +20,7 @@ _FLOATING = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 def float_weight(layer: nn.Module) -> torch.Tensor:
     """(O, D) the layer's weight, as a float32 copy where the layer runs.
 
-    Raises `LayerError` for a weight stored in a way that is not known here.
+    Raises `LayerError` for a weight stored in a way that is not known here, or that cannot be read.
     """
     with align_module_device(layer):  # brings in what is offloaded, and lets it go again
         weight: Any = layer.weight
@@ -88,5 +88,14 @@ def running_device(module: nn.Module) -> torch.device:
 def _dequantised(layer: nn.Module, weight: Any) -> torch.Tensor:
     from transformers.integrations.bitsandbytes import dequantize_bnb_weight
 
-    with torch.no_grad():
-        return dequantize_bnb_weight(weight, getattr(layer, "state", None)).detach()
+    try:
+        with torch.no_grad():
+            return dequantize_bnb_weight(weight, getattr(layer, "state", None)).detach()
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # its kernels raise nearly anything
+        raise LayerError(
+            f"bitsandbytes cannot give the weight of this {type(layer).__name__} as numbers "
+            f"({first_line(error)}); keep this one layer out of the quantisation "
+            "(llm_int8_skip_modules)"
+        ) from error

@@ -7,10 +7,9 @@ measured: they start at a fixed size, shrink where an edit with another answer c
 where one with the same answer does. Decode steps are never touched.
 
 Source: Hartvigsen et al., *Aging with GRACE* (2023), Section 3, and their repository
-(`grace/editors/grace.py`): ε 1, Euclidean distance, 100 steps of Adam with step size 1, values
-started uniformly from [0, 1). Two differences: labels are equal when the target texts are (theirs
-compares the mean of the token ids), and an edit that joins an entry keeps a value of its own in
-reserve, so that reverting the other does not lose it.
+(`grace/editors/grace.py`): ε 1, Euclidean distance, 100 steps of Adam with step size 1, values from
+[0, 1). Two differences: labels are equal when the target texts are (theirs compares the mean of the
+ids), and an edit that joins an entry keeps its own value, so that the other's reverting loses none.
 """
 
 from __future__ import annotations
@@ -63,10 +62,7 @@ class GraceConfig:
 
 
 #: Named settings, with the source's numbers; "paper" fills the whole prompt, as the source does.
-PRESETS: dict[str, GraceConfig] = {
-    "recommended": GraceConfig(),
-    **alike(GraceConfig(replace="prompt")),
-}
+PRESETS = {"recommended": GraceConfig(), **alike(GraceConfig(replace="prompt"))}
 
 
 # -- the rules: no model, no values --------------------------------------------------------------
@@ -287,6 +283,10 @@ class Grace:
         """The nearest entries as seen from a query, nearest first, with their radii now. Edits that
         joined another's entry have none."""
         return self._entries.ranked(self.routing.prefill_keys([image], [question])[0], most)
+
+    def answer_tokens(self, edit_id: str) -> int:
+        """See `Method`."""
+        return self.routing.answer_tokens([self._held[edit_id][1]])
 
     def worded(self, rows: Sequence[Row]) -> Sequence[Row]:
         """The rows as they are: the layer is what changes."""

@@ -22,7 +22,7 @@ import torch
 
 from balancedit.codebook.codebook import Codebook, Match, euclidean
 from balancedit.codebook.pooling import mean_key
-from balancedit.errors import EditFailedError, InputError, nearest_names
+from balancedit.errors import EditFailedError, InputError, PromptError, nearest_names
 from balancedit.files.cache import cache_dir
 from balancedit.inputs.pairing import Row
 from balancedit.inputs.pictures import Picture
@@ -96,6 +96,7 @@ class IKE:
         self._facts = Codebook(euclidean)
         self.routing = PrecededPrompts(loaded, self._facts)
         self._prefixes: dict[str, str] = {}
+        self._targets: dict[str, str] = {}
         self._demonstrations: Demonstrations | None = None
 
     def binding(self) -> dict[str, str]:
@@ -146,14 +147,21 @@ class IKE:
 
     def _fitting(self, chosen: list[str], request: EditRequest) -> tuple[str, int]:
         """What precedes a prompt, and how many demonstrations of it fit the context; the farthest
-        are dropped first."""
+        are dropped first. Raises `EditFailedError` where not even the fact fits."""
         limit = self.routing.loaded.context_length
         new = fact(request.question, request.target)
-        for dropped in range(len(chosen) + 1):
-            prefix = "".join(chosen[dropped:]) + new
-            if limit is None or self._tokens(prefix, request) + _RESERVE <= limit:
-                return prefix, len(chosen) - dropped
-        return new, 0
+        kept_free = max(_RESERVE, self.routing.answer_tokens([request.target]))
+        try:
+            for dropped in range(len(chosen) + 1):
+                prefix = "".join(chosen[dropped:]) + new
+                if limit is None or self._tokens(prefix, request) + kept_free <= limit:
+                    return prefix, len(chosen) - dropped
+        except PromptError as error:  # what is well as an answer may not be part of a prompt
+            raise EditFailedError(f"the fact cannot be put into a prompt: {error}") from error
+        raise EditFailedError(
+            f"the fact, its question and its answer do not fit the {limit} tokens that "
+            f"'{self.routing.loaded.name}' holds; shorten them"
+        )
 
     def _tokens(self, prefix: str, request: EditRequest) -> int:
         prompt = prefix + request.question
@@ -165,6 +173,7 @@ class IKE:
     def add(self, edit: Edit, key: torch.Tensor, tensors: Mapping[str, torch.Tensor]) -> None:
         """Put a fact in force. key: (D,); tensors as `learn` makes them."""
         self._facts.add(edit.id, key, 0.0)
+        self._targets[edit.id] = edit.target
         self._prefixes[edit.id] = bytes(tensors["prefix"].tolist()).decode()
 
     def add_many(self, held: HeldEdits) -> None:
@@ -174,7 +183,7 @@ class IKE:
     def remove(self, edit_id: str) -> None:
         """Take a fact out of force; the others stay as they are."""
         self._facts.remove(edit_id)
-        del self._prefixes[edit_id]
+        del self._prefixes[edit_id], self._targets[edit_id]
 
     def settle(self) -> None:
         """Nothing: facts do not depend on one another."""
@@ -186,6 +195,10 @@ class IKE:
     def neighbours(self, image: Picture | None, question: str, most: int) -> list[Match]:
         """None: a fact has no radius to be inside of. `Answer` names the nearest."""
         return []
+
+    def answer_tokens(self, edit_id: str) -> int:
+        """See `Method`."""
+        return self.routing.answer_tokens([self._targets[edit_id]])
 
     # -- applying ----------------------------------------------------------------------------
 

@@ -135,6 +135,10 @@ class Method(Protocol):
         """The `most` nearest edits as seen from a query, nearest first; none where the method has
         no distance. Called while attached."""
 
+    def answer_tokens(self, edit_id: str) -> int:
+        """Tokens, end token included, that an answer may need where this edit fires: its own
+        answer's, and those of others that act with it."""
+
     def worded(self, rows: Sequence[Row]) -> Sequence[Row]:
         """What the model is asked instead of (image, question), in the same order. Called while
         attached, inside `tracing`; all rows show as many pictures."""

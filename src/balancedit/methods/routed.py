@@ -4,9 +4,9 @@ prompts' keys, the training loop. How facts are learned and held is each method'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -32,6 +32,8 @@ from balancedit.learning.loop import (
 )
 from balancedit.models.loading import LoadedModel
 from balancedit.types import BATCH_SIZE
+
+_BYTES = 2**30  # of logits in one pass
 
 Decide = Callable[[torch.Tensor], Sequence[Decision]]
 
@@ -125,6 +127,11 @@ class RoutedLayer:
         make its key."""
         return self.router.prompt_lengths(lengths)
 
+    def answer_tokens(self, targets: Iterable[str]) -> int:
+        """Tokens of the longest of these answers, end token included."""
+        prompter, eos = self.loaded.prompter, self.loaded.eos
+        return max((len(prompter.answer_ids(target, eos)) for target in targets), default=0)
+
     @torch.no_grad()
     def prefill_keys(
         self, images: Sequence[Picture | None], questions: Sequence[str]
@@ -138,14 +145,25 @@ class RoutedLayer:
 
     def read(self, prompts: Sequence[Prompt]) -> Reading:
         """Read prompts, while attached, in as few passes as memory allows; nothing fires."""
-        parts = [
-            self._pass(prompts[at : at + BATCH_SIZE]) for at in range(0, len(prompts), BATCH_SIZE)
-        ]
+        parts = [self._pass(some) for some in self._passes(prompts)]
         states = Recorded()
         for part in parts:
             states.extend(part.states)
         gives = [given for part in parts for given in part.gives]
         return Reading(torch.cat([part.keys for part in parts]), states, gives)
+
+    def _passes(self, prompts: Sequence[Prompt]) -> Iterator[Sequence[Prompt]]:
+        """As many prompts at a time, in order, as the logits behind them have memory for: all of a
+        pass are as long as its longest answer."""
+        config: Any = self.loaded.model.config
+        most = _BYTES // (8 * config.get_text_config().vocab_size)  # twice, in float32
+        start, longest = 0, 0
+        for at, prompt in enumerate(prompts):
+            longest = max(longest, 1 + len(prompt.learned or prompt.expected))
+            if at > start and (at - start == BATCH_SIZE or (at - start + 1) * longest > most):
+                yield prompts[start:at]
+                start, longest = at, 1 + len(prompt.learned or prompt.expected)
+        yield prompts[start:]
 
     @torch.no_grad()
     def _pass(self, prompts: Sequence[Prompt]) -> Reading:

@@ -196,6 +196,10 @@ class WeightSequence:
         """None: no edit is nearer to a prompt than another."""
         return []
 
+    def answer_tokens(self, edit_id: str) -> int:
+        """Those of the longest answer held: the newest weight gives all of them."""
+        return self.routing.answer_tokens(step.edit.target for step in self._steps)
+
     def worded(self, rows: Sequence[Row]) -> Sequence[Row]:
         """The rows as they are: the layer is what changes."""
         return rows

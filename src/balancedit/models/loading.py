@@ -14,9 +14,15 @@ import torch
 from accelerate.utils import align_module_device
 from torch import nn
 
-from balancedit.errors import LayerError, ModelLoadError, nearest_names
+from balancedit.errors import BalanceditError, LayerError, ModelLoadError, nearest_names
 from balancedit.layer.old_answers import OldAnswers
-from balancedit.layer.paths import edit_candidates, edited_path, linear_layers, resolve_layer
+from balancedit.layer.paths import (
+    check_unpacked,
+    edit_candidates,
+    edited_path,
+    linear_layers,
+    resolve_layer,
+)
 from balancedit.layer.weights import keep_unpacked, running_device
 from balancedit.learning.answer_path import AnswerPath
 from balancedit.models import minigpt4, pocket
@@ -26,6 +32,7 @@ from balancedit.models.processors import load_processor
 from balancedit.models.prompting import Prompter, has_chat_template
 from balancedit.models.rephraser import backbone_rephraser
 from balancedit.models.support import check_config, check_model, check_takes_pictures
+from balancedit.models.weights import load_weights, why_not
 from balancedit.prefill.encodings import EncodedPictures, picture_encoders
 from balancedit.prefill.prefix import Prefix
 from balancedit.scope.rephrasing import Rephraser
@@ -231,12 +238,11 @@ def _from_pretrained(name: str, device: Any, dtype: torch.dtype | None) -> Any:
         config = AutoConfig.from_pretrained(name)
         check_config(config, name)
         check_takes_pictures(config, name)
-        model = AutoModelForImageTextToText.from_pretrained(name, dtype=dtype or "auto", **spread)
-    except (OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelLoadError(
-            f"cannot load '{name}': {first} (check the name, or download it and give its directory)"
-        ) from error
+    except BalanceditError:
+        raise
+    except Exception as error:  # configurations may bring code of their own
+        raise ModelLoadError(why_not(name, error)) from error
+    model = load_weights(AutoModelForImageTextToText, name, dtype=dtype or "auto", **spread)
     return model if device is None or spread else _moved(model, device)
 
 
@@ -268,6 +274,7 @@ def _default_layer(model: nn.Module, name: str, known: Architecture | None) -> s
             if path == known.blocks or path.endswith(ending):
                 around = path.removesuffix(known.blocks)
                 layer = around + known.layer_path(len(blocks))
+                check_unpacked(model, edited_path(model, layer))
                 if edited_path(model, layer) in linear_layers(model):
                     return layer
     candidates = edit_candidates(model)

@@ -16,6 +16,7 @@ from transformers.utils import is_torchvision_available
 
 from balancedit.errors import ModelLoadError
 from balancedit.models.architectures import ARCHITECTURES
+from balancedit.models.weights import why_not
 from balancedit.tables import named
 
 
@@ -25,11 +26,9 @@ def load_processor(name: str) -> Any:
     try:
         kind = AutoProcessor if is_torchvision_available() else _without_torchvision(name)
         return kind.from_pretrained(name)
-    except (OSError, ValueError, ImportError, KeyError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelLoadError(
-            f"cannot load a processor for '{name}': {first}; pass processor="
-        ) from error
+    except Exception as error:  # tokenizers raise plain ones about a damaged file
+        said = why_not(name, error, "a processor for ")
+        raise ModelLoadError(f"{said}; or pass processor=") from error
 
 
 def _without_torchvision(name: str) -> Any:

@@ -16,9 +16,10 @@ import torch
 from jinja2 import TemplateError
 from PIL import Image
 
-from balancedit.errors import InputError, ModelLoadError
+from balancedit.errors import InputError, ModelLoadError, PromptError, first_line
 from balancedit.inputs.pictures import Picture, each
 from balancedit.layer.decisions import Said
+from balancedit.models.padding import encoders_padded_right, padded_left
 
 _MARKED = "the question holds '{}', which marks parts of this model's prompt; word it differently"
 
@@ -78,16 +79,42 @@ class Prompter:
     ) -> dict[str, torch.Tensor]:
         """Model inputs of B prompts: ``input_ids`` and ``attention_mask`` (B, T), ``pixel_values``
         and whatever else the processor makes. pictures: what each row shows, as many pictures in
-        every row. Raises `InputError` for a prompt that this model does not take."""
+        every row. Raises `PromptError` for a prompt that this model does not take, and names the
+        first such row."""
         images = [each(picture) for picture in pictures]
         self._check_number({len(row) for row in images})
-        if self._template is None:
-            batch = self._from_chat(images, questions)
-        else:
-            batch = self._from_template(images, questions)
+        batch = self._processed(images, questions)
         made = {k: v for k, v in batch.items() if isinstance(v, torch.Tensor) and k != "labels"}
         self._names |= made.keys()
-        return _padded_left(made) | _encoders_padded_right(made)
+        return padded_left(made) | encoders_padded_right(made)
+
+    def _processed(
+        self, images: Sequence[Sequence[Image.Image]], questions: Sequence[str]
+    ) -> Mapping[str, Any]:
+        """What the processor makes of prompts. Processors raise nearly anything."""
+        ask = self._from_chat if self._template is None else self._from_template
+        try:
+            return ask(images, questions)
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            for row, (shown, question) in enumerate(zip(images, questions, strict=True)):
+                try:
+                    ask([shown], [question])
+                except Exception as alone:
+                    raise PromptError(self._refused(alone, shown), row) from alone
+            raise PromptError(self._refused(error, images[0])) from error
+
+    def _refused(self, error: Exception, shown: Sequence[Image.Image]) -> str:
+        if isinstance(error, InputError):
+            return str(error)
+        sizes = " and ".join(f"{image.width}×{image.height}" for image in shown)
+        seen = f"a picture of {sizes}" if len(shown) == 1 else f"pictures of {sizes}"
+        return (
+            f"the processor of {self._model} does not take this question with "
+            f"{seen if shown else 'no picture'} ({first_line(error)}); scale or cut the picture, "
+            "or word the question differently"
+        )
 
     def input_names(self) -> frozenset[str]:
         """Names of what the processor makes of a prompt, as far as it says and has shown."""
@@ -109,15 +136,44 @@ class Prompter:
                 "one at a time, or choose a model that takes several (docs/models.md)"
             )
 
-    def answer_ids(self, answer: str, eos: int) -> list[int]:
-        """Token ids of an answer, the end-of-sequence token included, so that generation stops."""
+    def check_answer(self, answer: str) -> None:
+        """Raise `InputError` for an answer that this model cannot say as it is written."""
         assert self.tokenizer is not None
-        ids = self.tokenizer(self._prefix + answer, add_special_tokens=False)["input_ids"]
+        if self._end is not None and self._end in answer:
+            raise InputError(
+                f"the answer holds '{self._end}', at which answers of {self._model} end; word it "
+                "differently"
+            )
+        ids = self.answer_ids(answer, -1)[:-1]
+        marked = self._marked([answer])
+        if marked is not None and not set(ids).isdisjoint(self.tokenizer.all_special_ids):
+            raise InputError(
+                f"the answer holds '{marked}', which marks parts of this model's prompt; word it "
+                "differently"
+            )
+        if getattr(self.tokenizer, "unk_token_id", None) in ids:
+            raise InputError(
+                f"the answer {answer!r} holds characters that are not in the vocabulary of "
+                f"{self._model}; word it differently"
+            )
+
+    def answer_ids(self, answer: str, eos: int) -> list[int]:
+        """Token ids of an answer, the end-of-sequence token included, so that generation stops. A
+        marker that it writes is text, where the tokenizer can do that."""
+        assert self.tokenizer is not None
+        text, how = self._prefix + answer, {"add_special_tokens": False}
+        if self._marked([answer]) is None:
+            ids = self.tokenizer(text, **how)["input_ids"]
+        else:
+            try:
+                ids = self.tokenizer(text, split_special_tokens=True, **how)["input_ids"]
+            except (NotImplementedError, ValueError, TypeError):  # not every tokenizer can
+                ids = self.tokenizer(text, **how)["input_ids"]
         if not ids:
             raise InputError(f"the answer {answer!r} has no tokens in this model's vocabulary")
         return [*ids, eos]
 
-    def decode(self, generated: torch.Tensor) -> list[str]:
+    def decode(self, generated: torch.Tensor | Sequence[Sequence[int]]) -> list[str]:
         """(B, new tokens) -> texts, without special tokens and outer spaces."""
         assert self.tokenizer is not None
         texts = self.tokenizer.batch_decode(generated, skip_special_tokens=True)
@@ -132,15 +188,32 @@ class Prompter:
         """
         return self.decode(_behind(out, prompt))
 
-    def said(self, out: torch.Tensor, prompt: torch.Tensor, ends: Collection[int]) -> list[Said]:
+    def said(
+        self,
+        out: torch.Tensor,
+        prompt: torch.Tensor,
+        ends: Collection[int],
+        limits: Sequence[int],
+    ) -> list[Said]:
         """What `generate` gave, as for `answers`, with the token ids of each answer up to its end:
         one of the tokens `ends`, the text at which answers are cut, or a placeholder of a picture
-        (left out), which no prompt with an answer behind it could repeat."""
-        out = _behind(out, prompt)
-        texts = self.decode(out)
-        return [Said(t, self._cut(row, ends)) for t, row in zip(texts, out.tolist(), strict=True)]
+        (left out), which no prompt with an answer behind it could repeat. limits: tokens of each
+        row that are its answer at most."""
+        rows = [row[:n] for row, n in zip(_behind(out, prompt).tolist(), limits, strict=True)]
+        made = []
+        for text, row in zip(self.decode(rows), rows, strict=True):
+            ids = self._ended(row, ends)
+            made.append(Said(text, ids, cut=len(ids) == len(row) and not self._ends(ids, ends)))
+        return made
 
-    def _cut(self, ids: list[int], ends: Collection[int]) -> tuple[int, ...]:
+    def _ends(self, ids: Sequence[int], ends: Collection[int]) -> bool:
+        """Whether token ids come to an end of their own."""
+        assert self.tokenizer is not None
+        if not ids or ids[-1] in ends:
+            return True
+        return self._end is not None and self._end in self.tokenizer.decode(ids)
+
+    def _ended(self, ids: list[int], ends: Collection[int]) -> tuple[int, ...]:
         assert self.tokenizer is not None
         last = next((i for i, token in enumerate(ids) if token in ends), len(ids) - 1)
         ids = list(takewhile(lambda token: token not in self._image_ids, ids[: last + 1]))
@@ -211,27 +284,6 @@ def _behind(out: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
     if out.shape[1] >= prompt.shape[1] and torch.equal(out[:, : prompt.shape[1]], prompt):
         return out[:, prompt.shape[1] :]
     return out
-
-
-def _padded_left(inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same inputs with all padding before the prompt. Some processors put image tokens in front
-    of padded text, and padding in the middle would shift the text's positions."""
-    order = inputs["attention_mask"].argsort(dim=1, stable=True)
-    return {k: v.gather(1, order) if v.shape == order.shape else v for k, v in inputs.items()}
-
-
-def _encoders_padded_right(inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The token ids and masks meant for an encoder beside the language model (a Q-Former that reads
-    the question), with their padding moved to the right: encoders count positions from the first
-    token, padding or not, so theirs must not depend on the longest row."""
-    moved = {}
-    for name, mask in inputs.items():
-        ids = name.replace("attention_mask", "input_ids")
-        if name.endswith("_attention_mask") and ids in inputs:
-            order = mask.argsort(dim=1, descending=True, stable=True)
-            moved[name] = mask.gather(1, order)
-            moved[ids] = inputs[ids].gather(1, order)
-    return moved
 
 
 def has_chat_template(processor: Any) -> bool:

@@ -88,6 +88,10 @@ class Entries:
         """Bring the codebook's index up to date, rather than at the next question."""
         self.codebook.prepare()
 
+    def target(self, edit_id: str) -> str:
+        """The answer that an entry teaches."""
+        return self._rivals[edit_id].target
+
     def active(self) -> Sequence[str]:
         """Ids in force, oldest first."""
         return self.codebook.ids

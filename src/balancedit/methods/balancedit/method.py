@@ -28,7 +28,7 @@ from balancedit.store.protocol import HeldEdits
 from balancedit.types import BATCH_SIZE, Edit
 
 _BYTES = 2**30  # of weights, gradients and logits in training
-_TOKENS = 6  # of an answer, as its memory is reckoned
+_TOKENS = 6  # of an answer at least, as its memory is reckoned
 
 
 class BalancEdit:
@@ -95,14 +95,20 @@ class BalancEdit:
                 facts = facts[n:]
 
     def _batches(self, requests: Sequence[EditRequest]) -> Iterator[Sequence[EditRequest]]:
-        """As many at a time as training them together has memory for."""
+        """As many at a time as training them together has memory for; a long answer takes more."""
         o, d = weight_shape(self.routing.layer.layer)
         weights = 16 * o * d if self.config.transformation == "full" else 0  # with Adam's and grads
         config: Any = self.routing.loaded.model.config
-        logits = 16 * _TOKENS * config.get_text_config().vocab_size
-        n = min(BATCH_SIZE, max(1, _BYTES // (weights + logits)))
-        for at in range(0, len(requests), n):
-            yield requests[at : at + n]
+        token = 16 * config.get_text_config().vocab_size
+        start, held = 0, 0
+        for at, request in enumerate(requests):
+            own = weights + token * max(_TOKENS, self.routing.answer_tokens([request.target]))
+            if at > start and (at - start == BATCH_SIZE or held + own > _BYTES):
+                yield requests[start:at]
+                start, held = at, 0
+            held += own
+        if requests:
+            yield requests[start:]
 
     def _independent(self, facts: Sequence[MeasuredFact]) -> int:
         """How many of these facts, from the first, have nothing to do with one another: none lies
@@ -223,6 +229,10 @@ class BalancEdit:
     def neighbours(self, image: Picture | None, question: str, most: int) -> list[Match]:
         """The nearest entries as seen from a query, nearest first."""
         return self.entries.codebook.ranked(self.routing.prefill_keys([image], [question])[0], most)
+
+    def answer_tokens(self, edit_id: str) -> int:
+        """See `Method`."""
+        return self.routing.answer_tokens([self.entries.target(edit_id)])
 
     def worded(self, rows: Sequence[Row]) -> Sequence[Row]:
         """The rows as they are: the layer is what changes."""

@@ -31,11 +31,12 @@ from transformers import (
     Blip2VisionModel,
 )
 
-from balancedit.errors import ModelLoadError
+from balancedit.errors import ModelLoadError, first_line
 from balancedit.models.minigpt4.configuration import MiniGPT4Config
 from balancedit.models.minigpt4.modeling import MiniGPT4ForConditionalGeneration
 from balancedit.models.minigpt4.processing import IMAGE_TOKEN, MiniGPT4Processor
 from balancedit.models.quiet import quiet
+from balancedit.models.weights import why_not
 
 _WEIGHT, _BIAS = "llama_proj.weight", "llama_proj.bias"
 _SEPARATOR = "###"  # what the published models write behind an answer
@@ -93,9 +94,9 @@ def read_projection(path: Path) -> tuple[Tensor, Tensor]:
     except FileNotFoundError:
         raise ModelLoadError(f"there is no projection '{path}'; download the .pth file") from None
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelLoadError(
-            f"the projection '{path}' cannot be read ({said[:120]}); download the .pth file again"
+            f"the projection '{path}' cannot be read ({first_line(error)[:120]}); download the "
+            ".pth file again"
         ) from error
     inner = held.get("model", held) if isinstance(held, dict) else {}
     inner = inner if isinstance(inner, dict) else {}
@@ -119,9 +120,8 @@ def _loaded(kind: Any, name: str | Path, what: str, dtype: torch.dtype) -> Any:
     try:
         with quiet():
             part, info = kind.from_pretrained(str(name), dtype=dtype, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelLoadError(f"cannot load the {what} '{name}': {said}") from error
+    except Exception as error:  # as in `weights.load_weights`, but surplus weights are usual here
+        raise ModelLoadError(why_not(str(name), error, f"the {what} ")) from error
     missing = sorted(info["missing_keys"])
     if missing:
         raise ModelLoadError(f"the {what} '{name}' lacks {_some(missing)}")
@@ -148,11 +148,10 @@ def _processing(blip2: str | Path, language_model: str | Path) -> tuple[Any, Any
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(language_model))
         pictures = AutoImageProcessor.from_pretrained(str(blip2))
-    except (OSError, ValueError) as error:
-        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except Exception as error:  # as above
         raise ModelLoadError(
             f"cannot load the tokenizer of '{language_model}' or the image processor of "
-            f"'{blip2}': {said}"
+            f"'{blip2}': {first_line(error)}"
         ) from error
     tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE_TOKEN]})
     if tokenizer.pad_token is None:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from balancedit.errors import ModelLoadError, first_line
+
 if TYPE_CHECKING:
     from balancedit.models.pocket.modeling import PocketForConditionalGeneration
     from balancedit.models.pocket.processing import PocketProcessor
@@ -55,14 +57,21 @@ def load(
     from balancedit.models.pocket.modeling import PocketForConditionalGeneration
     from balancedit.models.pocket.processing import PocketProcessor
     from balancedit.models.quiet import quiet
+    from balancedit.models.weights import load_weights
 
     register()
     folder = convert.ensure(adapter) / convert.MODEL
-    with quiet():
-        model: Any = PocketForConditionalGeneration.from_pretrained(
-            folder, dtype=dtype or torch.float32
-        )
-        processor = PocketProcessor.from_pretrained(folder)
+    try:
+        with quiet():
+            model: Any = load_weights(
+                PocketForConditionalGeneration, str(folder), dtype=dtype or torch.float32
+            )
+            processor = PocketProcessor.from_pretrained(folder)
+    except (ModelLoadError, OSError, ValueError) as error:
+        raise ModelLoadError(
+            f"the converted model is damaged: {first_line(error)}. Remove '{folder.parent}', and "
+            "it is made again"
+        ) from error
     return model.to(device).eval(), processor
 
 

@@ -30,7 +30,8 @@ def plain_rephraser() -> Callable[[str, int], list[str]]:
 
     @torch.no_grad()
     def rephrase(question: str, n: int) -> list[str]:
-        inputs = tokenizer(_PROMPT.format(question=question), return_tensors="pt")
+        text = _PROMPT.format(question=question)  # markers that the question writes are text
+        inputs = tokenizer(text, split_special_tokens=True, return_tensors="pt")
         out = model.generate(
             **inputs,
             do_sample=False,
