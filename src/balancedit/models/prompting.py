@@ -85,9 +85,9 @@ class Prompter:
             batch = self._from_chat(images, questions)
         else:
             batch = self._from_template(images, questions)
-        made = {k: v for k, v in batch.items() if isinstance(v, torch.Tensor) and k != "labels"}
-        self._names |= made.keys()
-        return _padded_left(made) | _encoders_padded_right(made)
+        tensors = {k: v for k, v in batch.items() if isinstance(v, torch.Tensor) and k != "labels"}
+        self._names |= tensors.keys()
+        return _padded_left(tensors) | _encoders_padded_right(tensors)
 
     def input_names(self) -> frozenset[str]:
         """Names of what the processor makes of a prompt, as far as it says and has shown."""
@@ -96,9 +96,9 @@ class Prompter:
     def _check_number(self, numbers: set[int]) -> None:
         """Raise `InputError` for rows with these numbers of pictures."""
         if len(numbers) > 1:
-            said = " and ".join(map(str, sorted(numbers)))
+            counts = " and ".join(map(str, sorted(numbers)))
             raise InputError(
-                f"rows with {said} pictures cannot share a batch; put rows with as many together"
+                f"rows with {counts} pictures cannot share a batch; put rows with as many together"
             )
         (n,) = numbers
         if self.needs_image and n == 0:

@@ -93,9 +93,10 @@ def read_projection(path: Path) -> tuple[Tensor, Tensor]:
     except FileNotFoundError:
         raise ModelLoadError(f"there is no projection '{path}'; download the .pth file") from None
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        message = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelLoadError(
-            f"the projection '{path}' cannot be read ({said[:120]}); download the .pth file again"
+            f"the projection '{path}' cannot be read ({message[:120]}); download the .pth file "
+            "again"
         ) from error
     inner = held.get("model", held) if isinstance(held, dict) else {}
     inner = inner if isinstance(inner, dict) else {}
@@ -120,8 +121,8 @@ def _loaded(kind: Any, name: str | Path, what: str, dtype: torch.dtype) -> Any:
         with quiet():
             part, info = kind.from_pretrained(str(name), dtype=dtype, output_loading_info=True)
     except (OSError, ValueError, RuntimeError) as error:
-        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelLoadError(f"cannot load the {what} '{name}': {said}") from error
+        message = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelLoadError(f"cannot load the {what} '{name}': {message}") from error
     missing = sorted(info["missing_keys"])
     if missing:
         raise ModelLoadError(f"the {what} '{name}' lacks {_some(missing)}")
@@ -149,10 +150,10 @@ def _processing(blip2: str | Path, language_model: str | Path) -> tuple[Any, Any
         tokenizer = AutoTokenizer.from_pretrained(str(language_model))
         pictures = AutoImageProcessor.from_pretrained(str(blip2))
     except (OSError, ValueError) as error:
-        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        message = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelLoadError(
             f"cannot load the tokenizer of '{language_model}' or the image processor of "
-            f"'{blip2}': {said}"
+            f"'{blip2}': {message}"
         ) from error
     tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE_TOKEN]})
     if tokenizer.pad_token is None:
