@@ -171,8 +171,8 @@ class Editor(EditedModel):
         )
         rows = checked_rows(pairs)
         if stream:
-            made = stream_answers(self._loaded, self._method, rows, self._holding, how)
-            return TextStream(made) if single else made
+            streamed = stream_answers(self._loaded, self._method, rows, self._holding, how)
+            return TextStream(streamed) if single else streamed
         with self._holding.working():
             answers = generate_answers(self._loaded, self._method, rows, **how)
         return answers[0].answer if single else [one.answer for one in answers]
@@ -246,10 +246,10 @@ class Editor(EditedModel):
         `InputError`, `ImageError`, `EditFailedError` or `StoreError`; then nothing was kept.
         """
         fact = Fact(image, question, answer, rephrasings, negative, new)
-        (made,) = self.edit_many([fact])
-        if isinstance(made, FailedEdit):
-            raise made.error
-        return made
+        (outcome,) = self.edit_many([fact])
+        if isinstance(outcome, FailedEdit):
+            raise outcome.error
+        return outcome
 
     def edit_many(
         self,

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 Shape = dict[str, Any]
 
 
-def answer(given: Answer) -> Shape:
+def answer(answered: Answer) -> Shape:
     """An answer and its routing decision: text, fired, nearest, distance, radius."""
-    return asdict(given)
+    return asdict(answered)
 
 
-def asked(question: str, given: Answer) -> Shape:
+def asked(question: str, answered: Answer) -> Shape:
     """A question with its answer, and the routing decision behind it."""
-    return {"question": question} | _as_answered(answer(given))
+    return {"question": question} | _as_answered(answer(answered))
 
 
 def edit(record: Edit) -> Shape:
@@ -53,9 +53,9 @@ def failed_edit(failure: FailedEdit) -> Shape:
     return {"number": failure.number, "question": failure.question, "error": str(failure.error)}
 
 
-def taught(made: Iterable[Edit], failed: Iterable[FailedEdit]) -> Shape:
+def taught(edits: Iterable[Edit], failed: Iterable[FailedEdit]) -> Shape:
     """What came of many facts."""
-    return {"edits": [edit(e) for e in made], "failed": [failed_edit(f) for f in failed]}
+    return {"edits": [edit(e) for e in edits], "failed": [failed_edit(f) for f in failed]}
 
 
 def reverted(record: Edit, restored: Sequence[Edit], active: int) -> Shape:
@@ -69,20 +69,20 @@ def reverted(record: Edit, restored: Sequence[Edit], active: int) -> Shape:
     }
 
 
-def explanation(found: Explanation) -> Shape:
+def explanation(why: Explanation) -> Shape:
     """An answer with its reason and the nearest edits, as `Explanation.to_dict` gives it."""
     return {
-        "question": found.question,
-        **answer(found.answer),
-        "base_answer": found.base_text,
-        "reason": found.reason,
-        "neighbours": [_neighbour(n) for n in found.neighbours],
+        "question": why.question,
+        **answer(why.answer),
+        "base_answer": why.base_text,
+        "reason": why.reason,
+        "neighbours": [_neighbour(n) for n in why.neighbours],
     }
 
 
-def explained(found: Explanation) -> Shape:
+def explained(why: Explanation) -> Shape:
     """The same with the names of `asked`."""
-    shape = explanation(found)
+    shape = explanation(why)
     return {"question": shape.pop("question")} | _as_answered(shape)
 
 

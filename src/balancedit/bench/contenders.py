@@ -70,12 +70,12 @@ def parse(text: str, preset: str = RECOMMENDED) -> Contender:
     name = text.strip()
     if named is None and preset != RECOMMENDED:
         name = f"{method}:{preset}{name.removeprefix(method)}"
-    made = Contender(name, method, named or preset, options, match["layer"])
+    contender = Contender(name, method, named or preset, options, match["layer"])
     try:
-        made.config()
+        contender.config()
     except TypeError as error:
         raise InputError(f"a setting in '{text}' has a value of the wrong kind: {error}") from error
-    return made
+    return contender
 
 
 def parse_all(text: str, preset: str = RECOMMENDED) -> tuple[Contender, ...]:

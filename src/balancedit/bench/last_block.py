@@ -70,13 +70,13 @@ class WholeModel:
 
     def logits(self, groups: Sequence[Group]) -> list[torch.Tensor]:
         """See `Replay`."""
-        made = []
+        logits = []
         for rows, weight in groups:
             for row in rows:
                 inputs = _inputs(self._loaded, [row])
                 with _under(self._layer, weight):
-                    made += answer_logits(self._loaded.model, inputs, [row.answer])
-        return made
+                    logits += answer_logits(self._loaded.model, inputs, [row.answer])
+        return logits
 
 
 class FromLastBlock:
@@ -88,15 +88,15 @@ class FromLastBlock:
     @torch.no_grad()
     def encode(self, rows: Sequence[Scored]) -> list[Residual]:
         """One pass of the whole model for each batch of rows."""
-        made: dict[int, Residual] = {}
+        residuals: dict[int, Residual] = {}
         for batch in batches([row.image for row in rows], BATCH_SIZE):
             asked = [rows[i] for i in batch]
             inputs = _inputs(self._loaded, asked)
-            with self._loaded.answers.recorded([row.answer for row in asked]) as found:
+            with self._loaded.answers.recorded([row.answer for row in asked]) as recorded:
                 model = self._loaded.model
                 model(**inputs, **last_logits(model, 1), use_cache=False)
-            made.update(zip(batch, found.residuals, strict=True))
-        return [made[i] for i in range(len(rows))]
+            residuals.update(zip(batch, recorded.residuals, strict=True))
+        return [residuals[i] for i in range(len(rows))]
 
     def logits(self, groups: Sequence[Group]) -> list[torch.Tensor]:
         """See `Replay`. The output head, by far the largest part, runs once for all groups."""

@@ -36,8 +36,8 @@ class Interval:
 def exact_match(answer: str, expected: str) -> bool:
     """True if two answers are equal once normalised as VQA answers are (`text.vqa_answer`); where
     that leaves nothing of either, if they are the same text."""
-    said, wanted = vqa_answer(answer), vqa_answer(expected)
-    return said == wanted if said or wanted else same_text(answer, expected)
+    normalised, wanted = vqa_answer(answer), vqa_answer(expected)
+    return normalised == wanted if normalised or wanted else same_text(answer, expected)
 
 
 def harmonic_mean(values: Sequence[float]) -> float:

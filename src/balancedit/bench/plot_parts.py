@@ -44,13 +44,13 @@ def bars(lines: Sequence[Line], measures: dict[str, str], title: str, about: lis
         look: dict[str, Any] = {"color": mark.colour, "hatch": mark.hatch, "edgecolor": "white"}
         for row, line in enumerate(lines):
             y = row + (i - (len(measures) - 1) / 2) * height
-            found = _percent(line.figures.get(measure))
-            if found is not None:
-                (drawn,) = ax.barh(y, found.mean, height=height, linewidth=0.4, **look)
+            interval = _percent(line.figures.get(measure))
+            if interval is not None:
+                (drawn,) = ax.barh(y, interval.mean, height=height, linewidth=0.4, **look)
                 drawn.set_gid(f"bar:{line.method}:{measure}")
-                ax.errorbar(found.mean, y, xerr=_whiskers(found), **_WHISKERS)
-            said = "–" if found is None else f"{found.mean:.1f}"
-            ax.text(102, y, said, fontsize=SMALL - 1, va="center", color=MUTED)
+                ax.errorbar(interval.mean, y, xerr=_whiskers(interval), **_WHISKERS)
+            label = "–" if interval is None else f"{interval.mean:.1f}"
+            ax.text(102, y, label, fontsize=SMALL - 1, va="center", color=MUTED)
         ax.barh(0, math.nan, label=measures[measure], **look)  # for the legend alone
     ax.set_yticks(range(len(lines)), labels)
     ax.tick_params(axis="y", length=0)
@@ -137,13 +137,13 @@ def legend(figure: Figure, ax: Axes, columns: int) -> None:
     )
 
 
-def _percent(found: Interval | None) -> Interval | None:
+def _percent(interval: Interval | None) -> Interval | None:
     """In percent; None where no edit has a value."""
-    if found is None or math.isnan(found.mean):
+    if interval is None or math.isnan(interval.mean):
         return None
-    return Interval(100 * found.mean, 100 * found.low, 100 * found.high, found.n)
+    return Interval(100 * interval.mean, 100 * interval.low, 100 * interval.high, interval.n)
 
 
-def _whiskers(found: Interval) -> list[list[float]]:
+def _whiskers(interval: Interval) -> list[list[float]]:
     """How far the interval reaches below and above the mean, as `errorbar` wants it."""
-    return [[max(0.0, found.mean - found.low)], [max(0.0, found.high - found.mean)]]
+    return [[max(0.0, interval.mean - interval.low)], [max(0.0, interval.high - interval.mean)]]

@@ -146,10 +146,10 @@ def save(figure: Figure, directory: Path, name: str) -> list[Path]:
 
 def _rendered(figure: Figure, form: str) -> bytes:
     """The file's bytes, without the date and versions that would make each different."""
-    made = io.BytesIO()
+    buffer = io.BytesIO()
     anonymous = {"Date": None, "Creator": None} if form == "svg" else {"Software": None}
-    figure.savefig(made, format=form, dpi=_DPI, metadata=anonymous)
-    return made.getvalue()
+    figure.savefig(buffer, format=form, dpi=_DPI, metadata=anonymous)
+    return buffer.getvalue()
 
 
 def _filled(parts: Sequence[str], width: float, size: float) -> list[str]:

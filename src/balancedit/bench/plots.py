@@ -115,14 +115,14 @@ def methods(report: Report, shown: Shown) -> Figure:
 def kinds(report: Report, shown: Shown) -> Figure:
     """The share of answers kept, by kind of locality probe, of each method as bars."""
     lines = _alone(report)
-    found = {m: name for m, name in KINDS.items() if any(m in line.figures for line in lines)}
-    if set(found) <= {"Loc"}:
+    measures = {m: name for m, name in KINDS.items() if any(m in line.figures for line in lines)}
+    if set(measures) <= {"Loc"}:
         raise FigureUnavailable(
             "figure 'kinds' needs edits held one at a time (--sequential 1) whose data have "
             f"locality probes of the kinds {', '.join(k for k in KINDS if k != 'Loc')}"
         )
     about = [*_about(report), _edits(lines), _ALONE, _INTERVALS]
-    return bars(lines, found, "Answers that stay as they were, by kind of question", about)
+    return bars(lines, measures, "Answers that stay as they were, by kind of question", about)
 
 
 def held(report: Report, shown: Shown) -> Figure:
@@ -159,24 +159,24 @@ def sweep(report: Report, shown: Shown) -> Figure:
         value = _option(report, line.method, shown.option)
         if value is not None:
             series.setdefault(_without(line.method, shown.option), {})[value] = line
-    series = {name: found for name, found in series.items() if len(found) > 1}
+    series = {name: by_value for name, by_value in series.items() if len(by_value) > 1}
     if not series:
         raise FigureUnavailable(
             f"figure 'sweep' needs a method run one edit at a time with several numbers for "
             f"{shown.option} (--methods balancedit+{shown.option}=…,balancedit+{shown.option}=…)"
         )
-    every = [line for found in series.values() for line in found.values()]
+    every = [line for by_value in series.values() for line in by_value.values()]
     about = [*_about(report), _edits(every), _ALONE, _INTERVALS]
     height = 0.6 + 2.6 * math.ceil(len(series) / 2)
     title = f"{shown.option} against what edits reach and leave alone"
     figure, axes = panels(list(series), height, title, about)
-    for ax, (name, found) in zip(axes, series.items(), strict=True):
-        values = sorted(found)
+    for ax, (name, by_value) in zip(axes, series.items(), strict=True):
+        values = sorted(by_value)
         decades = values[0] > 0 and values[-1] / values[0] > 20  # step sizes, say
         place = positions(ax, values, "log" if decades else "linear")
         every_mark = zip(shown.panels, marks(len(shown.panels)), strict=True)
         for i, (measure, mark) in enumerate(every_mark):
-            points = [Point(place(x, i, len(shown.panels)), found[x]) for x in values]
+            points = [Point(place(x, i, len(shown.panels)), by_value[x]) for x in values]
             curve(ax, points, measure, mark, f"line:{name}:{measure}", measure)
         ax.set_xlabel(shown.option)
     legend(figure, axes[0], len(shown.panels))
@@ -230,9 +230,9 @@ def _about(report: Report) -> list[str]:
 def _edits(lines: Sequence[Line]) -> str:
     """``n = 100 edits``; from fewest to most where the methods have different numbers."""
     least, most = min(x.edits for x in lines), max(x.edits for x in lines)
-    said = f"n = {most} edits" if least == most else f"n = {least} to {most} edits"
+    label = f"n = {most} edits" if least == most else f"n = {least} to {most} edits"
     failed = [f"{line.method} {line.failed}" for line in lines if line.failed]
-    return f"{said} (failed: {', '.join(failed)})" if failed else said
+    return f"{label} (failed: {', '.join(failed)})" if failed else label
 
 
 def _option(report: Report, method: str, option: str) -> float | None:

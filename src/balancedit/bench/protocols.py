@@ -39,14 +39,14 @@ class Probe(NamedTuple):
 def probes(sample: EditSample) -> list[Probe]:
     """Everything that is asked about one edit, in a fixed order."""
     image, target = sample.image.open(), sample.target
-    made = [Probe("Acc", image, sample.question, target)]
-    made += [Probe("T-Gen", image, question, target) for question in sample.rephrases]
-    made += [Probe("I-Gen", i.open(), sample.question, target) for i in sample.image_rephrases]
-    for found in sample.locality:
-        picture = found.image.open() if found.image is not None else None
-        expected = found.answer or sample.original_answer
-        made.append(Probe(found.kind, picture, found.question, expected, found.shows))
-    return made
+    asked = [Probe("Acc", image, sample.question, target)]
+    asked += [Probe("T-Gen", image, question, target) for question in sample.rephrases]
+    asked += [Probe("I-Gen", i.open(), sample.question, target) for i in sample.image_rephrases]
+    for probe in sample.locality:
+        picture = probe.image.open() if probe.image is not None else None
+        expected = probe.answer or sample.original_answer
+        asked.append(Probe(probe.kind, picture, probe.question, expected, probe.shows))
+    return asked
 
 
 class EvaluationProtocol(Protocol):
@@ -147,12 +147,12 @@ def scores(
     touched: things that other edits of the same run changed; locality probes about them are left
     out. What has no probe is left out.
     """
-    found: dict[str, list[float]] = {}
+    by_measure: dict[str, list[float]] = {}
     for probe, outcome in zip(asked, judged, strict=True):
         if probe.measures in REACH or probe.shows not in touched:
             for name, value in outcome.items():
-                found.setdefault(name, []).append(value)
-    means = {name: sum(values) / len(values) for name, values in found.items()}
+                by_measure.setdefault(name, []).append(value)
+    means = {name: sum(values) / len(values) for name, values in by_measure.items()}
     if PAPER_LOCALITY in means:
         means["Loc"] = means.pop(PAPER_LOCALITY)
     return means

@@ -53,8 +53,8 @@ class Report:
     @property
     def measures(self) -> tuple[str, ...]:
         """What some line measures, in the order of the columns."""
-        found = {m for line in self.lines for m in line.figures}
-        return (*(m for m in MEASURES if m in found), *sorted(found - set(MEASURES)))
+        measured = {m for line in self.lines for m in line.figures}
+        return (*(m for m in MEASURES if m in measured), *sorted(measured - set(MEASURES)))
 
 
 def read(
@@ -164,8 +164,8 @@ def as_csv(report: Report) -> str:
     head = ("method", "held", "group", "edits", "failed", "measure", "mean", "low", "high", "n")
     writer.writerow(("in", *head) if several else head)
     for line in report.lines:
-        said = (line.method, line.held, line.group, line.edits, line.failed)
-        about: tuple[str | int, ...] = (line.source, *said) if several else said
+        cells = (line.method, line.held, line.group, line.edits, line.failed)
+        about: tuple[str | int, ...] = (line.source, *cells) if several else cells
         for name in report.measures:
             if name in line.figures:
                 x = line.figures[name]
@@ -227,10 +227,10 @@ def _cells(report: Report, form: str, missing: str) -> tuple[list[str], list[lis
     return head, body
 
 
-def _figure(found: Interval | None, form: str, missing: str) -> str:
-    if found is None or math.isnan(found.mean):
+def _figure(interval: Interval | None, form: str, missing: str) -> str:
+    if interval is None or math.isnan(interval.mean):
         return missing
-    return form.format(mean=100 * found.mean, low=100 * found.low, high=100 * found.high)
+    return form.format(mean=100 * interval.mean, low=100 * interval.low, high=100 * interval.high)
 
 
 def _escaped(cells: Sequence[str]) -> list[str]:

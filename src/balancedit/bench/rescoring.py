@@ -36,14 +36,14 @@ def rescore(
         changed = 0
         for row in rows:
             if "outputs" in row:
-                found = by_id.get(row["sample"])
-                if found is None:
+                sample = by_id.get(row["sample"])
+                if sample is None:
                     raise ResultsError(
                         f"'{directory}' holds a result on '{row['sample']}', which the data lack"
                     )
-                if found.id not in asked:
-                    asked[found.id] = _without_pictures(probes(found))
-                again = _scores(row, samples, found, asked[found.id], before, protocol)
+                if sample.id not in asked:
+                    asked[sample.id] = _without_pictures(probes(sample))
+                again = _scores(row, samples, sample, asked[sample.id], before, protocol)
                 changed += again != row["scores"]
                 row["scores"] = again
             advance(f"{row['method']}, {row['held']} held")

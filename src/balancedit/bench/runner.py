@@ -270,8 +270,8 @@ def _about(edit: Edit) -> dict[str, Any]:
 
 def _facts(editor: Editor) -> set[tuple[str, str, str]]:
     """Question, target and picture of the edits made so far, those retired since among them."""
-    made = editor.edits(states=("active", "retired"))
-    return {(e.question, e.target, e.image_sha256) for e in made}
+    edits = editor.edits(states=("active", "retired"))
+    return {(e.question, e.target, e.image_sha256) for e in edits}
 
 
 def _slug(name: str) -> str:

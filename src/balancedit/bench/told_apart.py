@@ -75,21 +75,21 @@ def warnings(directories: Sequence[Path]) -> list[str]:
     """What must be said beside a table of these directories: one name for different settings,
     results of several codes under one name, the same results twice, other models or data. Raises
     `ResultsError`."""
-    found = {directory: origins(directory) for directory in directories}
-    said = []
-    for directory, here in found.items():
+    by_directory = {directory: origins(directory) for directory in directories}
+    messages = []
+    for directory, here in by_directory.items():
         for origin in here:
             codes = list(dict.fromkeys(run["code"] for run in origin.runs))
             if len(codes) > 1:
-                said.append(f"'{origin.method}' in {directory} is of code {', '.join(codes)}")
+                messages.append(f"'{origin.method}' in {directory} is of code {', '.join(codes)}")
     for one, other in combinations(directories, 2):
-        said += _other_runs(one, other)
-        there = {origin.method: origin for origin in found[other]}
-        for origin in found[one]:
+        messages += _other_runs(one, other)
+        there = {origin.method: origin for origin in by_directory[other]}
+        for origin in by_directory[one]:
             if origin.method in there:
-                said += _other_settings(origin, there[origin.method])
-        said += _repeated(one, other)
-    return said
+                messages += _other_settings(origin, there[origin.method])
+        messages += _repeated(one, other)
+    return messages
 
 
 def _other_runs(one: Path, other: Path) -> list[str]:

@@ -105,12 +105,12 @@ def choice(directory: Path, settings: int, edits: Sequence[str]) -> dict[str, An
     tried: dict[str, list[str]] = {}
     for name in header["methods"]:
         tried.setdefault(parse(name).method, []).append(name)
-    made = {}
+    by_method = {}
     for method, names in tried.items():
         names = names[:settings]
         if all(name in lines and lines[name].edits == len(edits) for name in names):
             ranked = sorted(names, key=lambda name: _rank(lines[name]), reverse=True)
-            made[method] = {
+            by_method[method] = {
                 "choice": ranked[0],
                 "score": _figure(lines[ranked[0]], "HM"),
                 "settings": header["methods"][ranked[0]],
@@ -124,26 +124,26 @@ def choice(directory: Path, settings: int, edits: Sequence[str]) -> dict[str, An
         "edits": list(edits),
         "score": "HM of T-Gen, I-Gen and Loc, percent",
         "code": list(dict.fromkeys(header[RUNS][run]["code"] for run in wrote)),
-        "methods": made,
+        "methods": by_method,
     }
 
 
 def write_choice(directory: Path, settings: int, edits: Sequence[str]) -> dict[str, Any]:
     """Put the `choice` beside its log; what it is. Raises `ResultsError`."""
-    made, path = choice(directory, settings, edits), directory / CHOICE
+    chosen, path = choice(directory, settings, edits), directory / CHOICE
     try:
-        write_lines(path, made)
+        write_lines(path, chosen)
     except OSError as error:
         raise ResultsError(f"cannot write '{path}': {error}") from error
-    return made
+    return chosen
 
 
 def _figure(line: Line, name: str) -> float | None:
     """Percent; None where no edit has it."""
-    found = line.figures.get(name)
-    if found is None or math.isnan(found.mean):
+    interval = line.figures.get(name)
+    if interval is None or math.isnan(interval.mean):
         return None
-    return round(100 * found.mean, PLACES)
+    return round(100 * interval.mean, PLACES)
 
 
 def _rank(line: Line) -> tuple[float, float, float]:

@@ -94,9 +94,9 @@ def run(
         raise InputError(f"--batch-size is {batch_size}; at least 1 is needed")
     if protocol not in PROTOCOLS:
         raise InputError(f"unknown protocol '{protocol}'{nearest_names(protocol, PROTOCOLS)}")
-    found = find(data, left_out := LeftOut()) if skip_bad else find(data)
-    part = part or found.parts[0]
-    samples = first(found.load(part), n, f"{found.name} {part}")
+    dataset = find(data, left_out := LeftOut()) if skip_bad else find(data)
+    part = part or dataset.parts[0]
+    samples = first(dataset.load(part), n, f"{dataset.name} {part}")
     if skip_bad and left_out.problems:
         output.note("warning", left_out.message())
 
@@ -108,7 +108,7 @@ def run(
     with output.working(f"loading {model} …"):
         loaded = session.load_alone(model, layer, device, dtype, debug=out.debug)
     samples = askable(samples, loaded)
-    identity = subject(loaded, found, part) | {"protocol": protocol}
+    identity = subject(loaded, dataset, part) | {"protocol": protocol}
     with output.progress("recording") as progress:
         launch(
             loaded,

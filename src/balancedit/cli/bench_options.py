@@ -64,10 +64,10 @@ def of_results(directory: Path, data: str | None = None) -> tuple[DataSet, str]:
     from balancedit.files.journal import read_header
 
     run = read_header(directory)["identity"]
-    found = find(data or run["data"])
-    if found.digest(run["part"]) != run["digest"]:
+    dataset = find(data or run["data"])
+    if dataset.digest(run["part"]) != run["digest"]:
         raise ResultsError(
-            f"'{directory}' is about other data than {found.name} {run['part']} as it is now; name "
-            "the right data with --data, or run the benchmark again"
+            f"'{directory}' is about other data than {dataset.name} {run['part']} as it is now; "
+            "name the right data with --data, or run the benchmark again"
         )
-    return found, run["part"]
+    return dataset, run["part"]

@@ -91,8 +91,8 @@ def build_minigpt4(
 
     wanted = dtype_named(dtype)
     with output.working("building MiniGPT-4 …"):
-        made = build(blip2, vicuna, projection, folder, wanted)
+        built = build(blip2, vicuna, projection, folder, wanted)
     if out.json:
-        return {"model": str(made)}
-    output.console().print(f"built: give it with --model {made}", soft_wrap=True)
+        return {"model": str(built)}
+    output.console().print(f"built: give it with --model {built}", soft_wrap=True)
     return None

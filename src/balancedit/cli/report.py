@@ -60,31 +60,31 @@ def report(
     if skip < 0:
         raise InputError(f"--skip is {skip}; give 0 or more")
     only = None if measures is None else between_commas(measures)
-    made = read_several(
+    merged = read_several(
         {directory: _first_edits(directory, skip) for directory in directories}, by, only
     )
-    said = warnings(directories)
+    messages = warnings(directories)
     known = [x for d in directories for x in origins(d)] if settings else []
     if out.json:
-        return as_json(made) | {"warnings": said} | {"settings": [vars(x) for x in known]}
-    for warning in said:
+        return as_json(merged) | {"warnings": messages} | {"settings": [vars(x) for x in known]}
+    for warning in messages:
         output.note("warning", warning)
     if form is None:
-        show(out, directories, made)
+        show(out, directories, merged)
     else:
-        print(FORMS[form](made), end="")
+        print(FORMS[form](merged), end="")
     for origin in known:
         print(origin.as_line())
     return None
 
 
-def show(out: OutputOptions, directories: list[Path], made: Report) -> dict[str, Any] | None:
+def show(out: OutputOptions, directories: list[Path], report: Report) -> dict[str, Any] | None:
     """The report on the terminal, or as JSON."""
     from balancedit.bench.report import as_json, as_table
 
     if out.json:
-        return as_json(made)
-    output.console().print(as_table(made))
+        return as_json(report)
+    output.console().print(as_table(report))
     kept = ", ".join(str(directory) for directory in directories)
     output.console().print(f"Kept in {kept}.", style="dim", soft_wrap=True)
     return None
@@ -95,8 +95,8 @@ def _first_edits(directory: Path, n: int) -> frozenset[str]:
     there are fewer and `ResultsError` where the data are not at hand."""
     if n == 0:
         return frozenset()
-    found, part = of_results(directory)
-    samples = found.load(part)
+    dataset, part = of_results(directory)
+    samples = dataset.load(part)
     if n > len(samples):
-        raise InputError(f"--skip is {n}; {found.name} {part} has {len(samples)} edits")
+        raise InputError(f"--skip is {n}; {dataset.name} {part} has {len(samples)} edits")
     return frozenset(sample.id for sample in samples[:n])

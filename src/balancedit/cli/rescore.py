@@ -26,10 +26,10 @@ def rescore(
     from balancedit.files.journal import read_header, read_rows
 
     protocol = read_header(results)["identity"]["protocol"]
-    found, part = of_results(results, data)
+    dataset, part = of_results(results, data)
     with output.progress("scoring") as progress:
         progress.total(sum(1 for _ in read_rows(results)))
-        changed = rescore(results, found.load(part), PROTOCOLS[protocol], progress.advance)
+        changed = rescore(results, dataset.load(part), PROTOCOLS[protocol], progress.advance)
     if out.json:
         return {"changed": changed}
     print(f"{changed} results came out otherwise.")

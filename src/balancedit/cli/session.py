@@ -150,7 +150,7 @@ def _check_device(name: str | None) -> None:
     if device.type == "cuda":
         there = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= there:
-            said = f"the last one is cuda:{there - 1}" if there else "use --device cpu"
-            raise InputError(f"there is no device '{name}' here; {said}")
+            remedy = f"the last one is cuda:{there - 1}" if there else "use --device cpu"
+            raise InputError(f"there is no device '{name}' here; {remedy}")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise InputError(f"there is no device '{name}' here; use --device cpu")

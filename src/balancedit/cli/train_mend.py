@@ -100,7 +100,7 @@ def train_mend(
     # Everything that can be wrong with the arguments, before the model loads.
     if preset not in PRESETS:
         raise InputError(f"unknown preset '{preset}'{nearest_names(preset, PRESETS)}")
-    given: dict[str, Any] = {
+    options: dict[str, Any] = {
         "steps": steps,
         "patience": patience,
         "check": check,
@@ -114,12 +114,12 @@ def train_mend(
         "seed": seed,
     }
     config: MendTraining = replace(
-        PRESETS[preset], **{name: value for name, value in given.items() if value is not None}
+        PRESETS[preset], **{name: value for name, value in options.items() if value is not None}
     )
-    found = find(data)
-    samples = found.load(part)
+    dataset = find(data)
+    samples = dataset.load(part)
     if n is not None:
-        samples = first(samples, n, f"{found.name} {part}")
+        samples = first(samples, n, f"{dataset.name} {part}")
     training, held_out = split(samples, validation)
     if not 0 <= probed <= validation:
         raise InputError(f"--probed is {probed}; of {validation} held-out edits, give 0 to that")
@@ -131,7 +131,7 @@ def train_mend(
     with output.working(f"loading {model} …"):
         loaded = session.load_alone(model, layer, device, dtype, debug=out.debug)
     training, held_out = askable(training, loaded), askable(held_out, loaded)
-    about = subject(loaded, found, part)
+    about = subject(loaded, dataset, part)
     identity = about | {"edits": n, "validation": validation, "config": config.lasting()}
     journal = Journal(results, identity, {"device": str(loaded.device)})
     with output.progress("training") as progress:
@@ -144,7 +144,7 @@ def train_mend(
             about["model"],
             about["fingerprint"],
             about["layer"],
-            f"{found.name} {part}",
+            f"{dataset.name} {part}",
             about["digest"],
             steps,
             config.lasting(),
@@ -153,10 +153,10 @@ def train_mend(
     networks = {"untrained": results / UNTRAINED, "trained": results / NETWORK}
     trainer.save_untrained(networks["untrained"], trained_for(0))
     trainer.save(networks["trained"], trained_for(best))
-    made: Report | None = None
+    report: Report | None = None
     if probed:
         with output.progress("probing") as progress:
-            made = compare(
+            report = compare(
                 loaded,
                 networks,
                 held_out[:probed],
@@ -165,7 +165,7 @@ def train_mend(
                 progress.total,
                 progress.advance,
             )
-    return _told(out, networks["trained"], best, made)
+    return _told(out, networks["trained"], best, report)
 
 
 def _told(

@@ -71,9 +71,9 @@ def tune(
         raise InputError(f"--settings is {settings}; at least 1 is needed")
     if batch_size < 1:
         raise InputError(f"--batch-size is {batch_size}; at least 1 is needed")
-    found = find(data)
-    part = tuning.tuning_part(found.parts, found.name, part)
-    samples = first(found.load(part), edits, f"{found.name} {part}", "--edits")
+    dataset = find(data)
+    part = tuning.tuning_part(dataset.parts, dataset.name, part)
+    samples = first(dataset.load(part), edits, f"{dataset.name} {part}", "--edits")
 
     from balancedit.bench.launching import launch
     from balancedit.bench.protocols import PROTOCOLS
@@ -85,7 +85,7 @@ def tune(
     samples = askable(samples, loaded)
     chosen = tuple(c for name in names for c in tuning.contenders(name, settings, seed, loaded))
     protocol = PROTOCOLS["generate"]
-    about = subject(loaded, found, part) | {"protocol": protocol.name}
+    about = subject(loaded, dataset, part) | {"protocol": protocol.name}
     with output.progress("tuning") as progress:
         launch(
             loaded,
@@ -100,16 +100,16 @@ def tune(
     return _told(out, results, tuning.write_choice(results, settings, [s.id for s in samples]))
 
 
-def _told(out: OutputOptions, results: Path, made: dict[str, Any]) -> dict[str, Any] | None:
+def _told(out: OutputOptions, results: Path, choice: dict[str, Any]) -> dict[str, Any] | None:
     if out.json:
-        return made
+        return choice
     from rich.table import Table
 
-    for method, found in made["methods"].items():
-        table = Table(title=f"{method}: {found['choice']}")
-        for name in found["ranked"][0]:
+    for method, tuned in choice["methods"].items():
+        table = Table(title=f"{method}: {tuned['choice']}")
+        for name in tuned["ranked"][0]:
             table.add_column(name, justify="left" if name == "contender" else "right")
-        for line in found["ranked"]:
+        for line in tuned["ranked"]:
             table.add_row(*("–" if x is None else _cell(x) for x in line.values()))
         output.console().print(table)
     output.console().print(

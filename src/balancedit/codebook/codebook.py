@@ -148,11 +148,11 @@ class Codebook:
             places, distances = self._all(queries)
             return [self._newest(places, row) for row in distances]
         queries = queries.to("cpu", torch.float32)
-        found: list[Match | None] = []
+        matches: list[Match | None] = []
         for query, bounds in zip(queries, self._bounds(queries), strict=True):
             limit = self._limit(query, bounds, 1)
-            found.append(self._newest(*self._within_reach(query, bounds, limit)))
-        return found
+            matches.append(self._newest(*self._within_reach(query, bounds, limit)))
+        return matches
 
     def ranked(self, query: torch.Tensor, most: int | None = None) -> list[Match]:
         """(D,) -> entries as seen from the query, nearest first (of equals the oldest); all of
@@ -188,11 +188,11 @@ class Codebook:
         else:
             places, all_distances = self._all(queries)
             near = [(places, row) for row in all_distances.cpu().double()]
-        found = []
+        matches = []
         for places, distances in near:
             inside = (distances <= self._radii.rows[places]).nonzero()[:, 0].flip(0)
-            found.append(self._matches(places[inside], distances[inside]) if len(inside) else [])
-        return found
+            matches.append(self._matches(places[inside], distances[inside]) if len(inside) else [])
+        return matches
 
     # -- inside ------------------------------------------------------------------------------
 
@@ -203,8 +203,8 @@ class Codebook:
             places, distances = self._all(query[None])
             return places, distances[0].cpu().double()
         query = query.to("cpu", torch.float32)
-        places, found = self._within_reach(query, self._bounds(query[None])[0], limits)
-        return places, found.double()
+        places, distances = self._within_reach(query, self._bounds(query[None])[0], limits)
+        return places, distances.double()
 
     def _indexed(self) -> bool:
         """Whether there are so many entries that the index is asked; it is brought up to date."""

@@ -52,14 +52,14 @@ def _on_disk(form: str | None, directory: Path, report: Report | None) -> DataSe
     from balancedit.data.external import open_directory
     from balancedit.data.problems import stop
 
-    found = open_directory(form, directory, report or stop)
+    dataset = open_directory(form, directory, report or stop)
     return DataSet(
-        name=found.format.name,
-        about=found.format.about,
-        parts=found.parts,
-        load=found.load,
-        read=found.read,
-        digest=found.digest,
+        name=dataset.format.name,
+        about=dataset.format.about,
+        parts=dataset.parts,
+        load=dataset.load,
+        read=dataset.read,
+        digest=dataset.digest,
     )
 
 

@@ -51,21 +51,21 @@ def check(name: str | None, path: Path) -> tuple[Format, dict[str, Checked]]:
     cannot be read at all.
     """
     directory = path if path.is_dir() else path.parent
-    found = open_directory(name, directory)
-    parts = found.format.parts(directory)
+    dataset = open_directory(name, directory)
+    parts = dataset.format.parts(directory)
     if not path.is_dir():
         if not path.exists():
             raise DataError(f"there is no file or directory '{path}'; check the path")
         parts = {part: file for part, file in parts.items() if file.samefile(path)}
         if not parts:
             raise DataError(
-                f"'{path}' is no file of the format {found.format.name}: expected "
-                f"{found.format.layout}"
+                f"'{path}' is no file of the format {dataset.format.name}: expected "
+                f"{dataset.format.layout}"
             )
     checked = {}
     for part in parts:
         problems: list[Problem] = []
-        contents = found.format.read(directory, part, problems.append)
+        contents = dataset.format.read(directory, part, problems.append)
         problems += _missing_images(contents)
         problems += _duplicates(contents)
         checked[part] = Checked(contents, problems)
@@ -74,7 +74,7 @@ def check(name: str | None, path: Path) -> tuple[Format, dict[str, Checked]]:
         if part not in trained:
             for other in trained.values():
                 held.problems.extend(_leaks(held.contents, other.contents))
-    return found.format, checked
+    return dataset.format, checked
 
 
 def table(parts: Mapping[str, Checked]) -> Any:

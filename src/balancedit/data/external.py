@@ -66,8 +66,8 @@ class External:
                 f"'{self.directory}' has no part '{part}'{nearest_names(part, self.parts)}"
             )
         if part not in self._kept:
-            found = self.format.read(self.directory, part, self.report)
-            self._kept[part] = _without(found, marks.dropped(self.directory, part))
+            contents = self.format.read(self.directory, part, self.report)
+            self._kept[part] = _without(contents, marks.dropped(self.directory, part))
         return self._kept[part]
 
     def read(self, part: str) -> list[EditSample]:
@@ -86,16 +86,16 @@ class External:
     def digest(self, part: str) -> str:
         """SHA-256 over the records and the hashes of the files they came from; of the pictures,
         their names only. Raises as `contents`."""
-        found = self.contents(part)
-        return sample.digest(found.samples, source=json.dumps(found.hashes, sort_keys=True))
+        contents = self.contents(part)
+        return sample.digest(contents.samples, source=json.dumps(contents.hashes, sort_keys=True))
 
 
-def _without(found: Contents, dropped: frozenset[str]) -> Contents:
-    kept = [i for i, s in enumerate(found.samples) if s.id not in dropped]
+def _without(contents: Contents, dropped: frozenset[str]) -> Contents:
+    kept = [i for i, s in enumerate(contents.samples) if s.id not in dropped]
     return replace(
-        found,
-        samples=[found.samples[i] for i in kept],
-        places=[found.places[i] for i in kept],
+        contents,
+        samples=[contents.samples[i] for i in kept],
+        places=[contents.places[i] for i in kept],
     )
 
 
@@ -111,9 +111,9 @@ def open_directory(name: str | None, directory: Path, report: Report = stop) -> 
     if not directory.is_dir():
         raise DataError(f"there is no directory '{directory}'; check the path")
     tried = FORMATS.values() if name is None else [FORMATS[name]]
-    for found in tried:
-        if found.parts(directory):
-            return External(found, directory, report)
+    for candidate in tried:
+        if candidate.parts(directory):
+            return External(candidate, directory, report)
     expected = "; or ".join(f"{f.name}: {f.layout}" for f in tried)
     raise DataError(
         f"'{directory}' holds no data set. Expected {expected}. Found: {layout.contents(directory)}"

@@ -44,11 +44,11 @@ def fetch(source: Source, directory: Path, progress: Progress) -> dict[str, str]
 def verify(source: Source, directory: Path) -> dict[str, bool]:
     """Files that come by hand and are there: True where the hash is the known one. Published
     versions differ, so another hash need not mean damage."""
-    found = {}
+    digests = {}
     for name, sha256 in source.known:
         for path in sorted(directory.rglob(name)):
-            found[str(path.relative_to(directory))] = _hash(path) == sha256
-    return found
+            digests[str(path.relative_to(directory))] = _hash(path) == sha256
+    return digests
 
 
 def _after(before: int, progress: Progress) -> Progress:

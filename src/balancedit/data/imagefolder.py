@@ -33,8 +33,8 @@ def parts(directory: Path) -> dict[str, Path]:
     if path := _metadata(directory):
         return {"all": path}
     folders = sorted(p for p in directory.glob("*") if p.is_dir()) if directory.is_dir() else []
-    found = {folder.name: path for folder in folders if (path := _metadata(folder))}
-    return dict(sorted(found.items(), key=lambda item: item[0] == "train"))
+    files = {folder.name: path for folder in folders if (path := _metadata(folder))}
+    return dict(sorted(files.items(), key=lambda item: item[0] == "train"))
 
 
 def read(directory: Path, part: str, report: Report) -> Contents:

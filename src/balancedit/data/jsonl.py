@@ -29,8 +29,8 @@ LAYOUT = "NAME.jsonl, a part each, and the pictures they name relative to the di
 
 def parts(directory: Path) -> dict[str, Path]:
     """Every JSON Lines file but those that other formats put beside pictures."""
-    found = sorted(directory.glob("*.jsonl")) if directory.is_dir() else []
-    return {path.stem: path for path in found if path.stem != "metadata"}
+    files = sorted(directory.glob("*.jsonl")) if directory.is_dir() else []
+    return {path.stem: path for path in files if path.stem != "metadata"}
 
 
 def read(directory: Path, part: str, report: Report) -> Contents:

@@ -39,12 +39,12 @@ _FOLDERS = ("", "vqa", "caption", "editing-data/vqa", "editing-data/caption")
 
 def parts(directory: Path) -> dict[str, Path]:
     """The parts whose file is there."""
-    found = {}
+    files = {}
     for part, name in FILES.items():
         places = (directory / folder / name for folder in _FOLDERS)
         if path := next((p for p in places if p.is_file()), None):
-            found[part] = path
-    return found
+            files[part] = path
+    return files
 
 
 def read(directory: Path, part: str, report: Report) -> Contents:
@@ -101,7 +101,7 @@ def sample(fields: Fields, root: Path, name: str, category: str) -> EditSample:
 
 def _answer_kind(answer: str) -> str:
     """The sort of an answer as VQA divides them: "yes/no", "number" or "other"."""
-    said = vqa_answer(answer)
-    if said in ("yes", "no"):
+    normalised = vqa_answer(answer)
+    if normalised in ("yes", "no"):
         return "yes/no"
-    return "number" if said.replace(".", "", 1).isdigit() else "other"
+    return "number" if normalised.replace(".", "", 1).isdigit() else "other"

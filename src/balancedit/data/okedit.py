@@ -43,8 +43,8 @@ def parts(directory: Path) -> dict[str, Path]:
     if not directory.is_dir():
         return {}
     names = ((m, p) for p in sorted(directory.iterdir()) if (m := _ANNOTATIONS.match(p.name)))
-    found = {m[2] or ORIGINALS[m[1]]: path for m, path in names}
-    return dict(sorted(found.items(), key=lambda item: item[0] == "train"))
+    files = {m[2] or ORIGINALS[m[1]]: path for m, path in names}
+    return dict(sorted(files.items(), key=lambda item: item[0] == "train"))
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,14 @@ def original(fields: Fields, path: Path) -> str:
 def read(directory: Path, part: str, report: Report) -> Contents:
     """The samples of a part; of the pictures, only the folders are listed. Raises `DataError`."""
     path = parts(directory)[part]
-    found = annotated(path, report)
+    annotations = annotated(path, report)
     root = layout.image_root(directory, (*ORIGINALS, REPHRASED))
     locality = _locality_folder(root)
     makers = (
         (fields.where, partial(_sample, fields, asked, category, path, root, locality))
-        for fields, asked, category in found.records
+        for fields, asked, category in annotations.records
     )
-    return reading.gather(makers, report, found.hashes)
+    return reading.gather(makers, report, annotations.hashes)
 
 
 def _by_id(path: Path, questions: list[Any], report: Report) -> Iterator[tuple[int, Fields]]:
@@ -153,10 +153,10 @@ def _locality_folder(root: Path) -> str:
     """The one folder of locality pictures; the authors' has the image model in its name."""
     if (root / LOCALITY).is_dir() or not root.is_dir():
         return LOCALITY
-    found = sorted(p.name for p in root.iterdir() if p.is_dir() and p.name.startswith(LOCALITY))
-    if len(found) > 1:
+    folders = sorted(p.name for p in root.iterdir() if p.is_dir() and p.name.startswith(LOCALITY))
+    if len(folders) > 1:
         raise DataError(
-            f"'{root}' has several folders of locality pictures ({', '.join(found)}); name the one "
-            f"to use {LOCALITY}"
+            f"'{root}' has several folders of locality pictures ({', '.join(folders)}); name the "
+            f"one to use {LOCALITY}"
         )
-    return found[0] if found else LOCALITY
+    return folders[0] if folders else LOCALITY

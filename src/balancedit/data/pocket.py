@@ -89,18 +89,20 @@ def load(part: str) -> list[EditSample]:
 def probes() -> list[LocalityProbe]:
     """Every kind of question about one picture of each *never-edited* thing, in wordings never
     trained on: what a run asks to see what its edits took over anywhere."""
-    made = []
+    questions = []
     for thing in artwork.split("never-edited"):
         chance = Random(f"{NAME}/never-edited/{thing.name}")
         scene = scenes.sample(thing.name, chance.choice(STYLES), f"{NAME}/never-edited")
-        made += [_probe("unrelated", scene, *ask(scene, kind, chance, HELD_OUT)) for kind in KINDS]
-    return made
+        questions += [
+            _probe("unrelated", scene, *ask(scene, kind, chance, HELD_OUT)) for kind in KINDS
+        ]
+    return questions
 
 
 def digest(part: str) -> str:
     """SHA-256 over all records of a part and the drawings' checksum. Raises `InputError`."""
-    made = probes() if part == "never-edited" else load(part)
-    return records.digest(made, source=artwork.EXTRACT_SHA256)
+    samples = probes() if part == "never-edited" else load(part)
+    return records.digest(samples, source=artwork.EXTRACT_SHA256)
 
 
 def _plan(part: EditPart) -> list[tuple[Thing, Kind]]:
@@ -215,12 +217,12 @@ def _unrelated(
 ) -> list[LocalityProbe]:
     """Never-edited things of other groups, with questions of other kinds."""
     far = [t for t in artwork.split("never-edited") if t.group != thing.group and t.name != target]
-    made = []
+    others = []
     for other in chance.sample(far, UNRELATED):
         scene = scenes.sample(other.name, chance.choice(STYLES), f"{seed}/unrelated")
         asked = chance.choice([k for k in KINDS if k != kind])
-        made.append(_probe("unrelated", scene, *ask(scene, asked, chance, HELD_OUT)))
-    return made
+        others.append(_probe("unrelated", scene, *ask(scene, asked, chance, HELD_OUT)))
+    return others
 
 
 def _affected(thing: Thing, kind: Kind, target: str) -> tuple[Kind, ...]:

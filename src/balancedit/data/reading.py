@@ -82,10 +82,10 @@ def read_member(path: Path, name: str) -> tuple[list[Any], dict[str, Any], str]:
     Raises `DataError`.
     """
     value, sha256 = read_json(path)
-    found = value.get(name) if isinstance(value, dict) else None
-    if not isinstance(found, list):
+    member = value.get(name) if isinstance(value, dict) else None
+    if not isinstance(member, list):
         raise DataError(f"'{path}' has no list '{name}'; is it the file it is named after?")
-    return found, value, sha256
+    return member, value, sha256
 
 
 def read_lines(path: Path, report: Report) -> tuple[list[tuple[str, Any]], str]:
@@ -131,7 +131,7 @@ def gather(
 ) -> Contents:
     """Samples from what makes each of them; those that cannot be used are reported. An id that
     occurs twice is usable once."""
-    made = Contents([], [], hashes)
+    contents = Contents([], [], hashes)
     seen: dict[str, str] = {}
     for where, make in makers:
         try:
@@ -143,9 +143,9 @@ def gather(
             report(bad.problem)
             continue
         seen[sample.id] = where
-        made.samples.append(sample)
-        made.places.append(where)
-    return made
+        contents.samples.append(sample)
+        contents.places.append(where)
+    return contents
 
 
 class Fields:
@@ -204,8 +204,8 @@ class Fields:
 
     def texts(self, name: str) -> tuple[str, ...]:
         """A list of texts; absent is none, empty ones are dropped."""
-        found = (self._text(name, item) for item in self.list(name))
-        return tuple(text for text in found if text)
+        texts = (self._text(name, item) for item in self.list(name))
+        return tuple(text for text in texts if text)
 
     def list(self, name: str) -> list[Any]:
         """A list; absent or null is an empty one."""

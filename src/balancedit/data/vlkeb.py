@@ -52,13 +52,13 @@ def read(directory: Path, part: str, report: Report) -> Contents:
 
 def _sample(fields: Fields, root: Path, name: str) -> EditSample:
     """One record; a picture shows the entity whose folder it lies in."""
-    made = mmedit.sample(fields, root, name, "entity")
+    sample = mmedit.sample(fields, root, name, "entity")
     return replace(
-        made,
-        shows=_entity(made.shows),
-        locality=tuple(_about_entity(probe) for probe in made.locality),
+        sample,
+        shows=_entity(sample.shows),
+        locality=tuple(_about_entity(probe) for probe in sample.locality),
         portability=tuple(
-            PortabilityProbe(made.image, *_asked(hop)) for hop in fields.children("port_new")
+            PortabilityProbe(sample.image, *_asked(hop)) for hop in fields.children("port_new")
         ),
     )
 

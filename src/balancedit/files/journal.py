@@ -164,13 +164,13 @@ def _rows(path: Path, whole: bytes) -> Iterator[dict[str, Any]]:
         raise ResultsError(f"'{path}' {error}") from error
 
 
-def _check_same(directory: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+def _check_same(directory: Path, kept: dict[str, Any], wanted: dict[str, Any]) -> None:
     wanted = json.loads(json.dumps(wanted))
-    differing = [k for k in sorted({*found, *wanted}) if found.get(k) != wanted.get(k)]
+    differing = [k for k in sorted({*kept, *wanted}) if kept.get(k) != wanted.get(k)]
     if differing:
         name = differing[0]
         raise ResultsError(
-            f"'{directory}' holds results of another run: its {name} is {found.get(name)!r}, not "
+            f"'{directory}' holds results of another run: its {name} is {kept.get(name)!r}, not "
             f"{wanted.get(name)!r}; choose another directory with --out"
         )
 

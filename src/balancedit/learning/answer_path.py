@@ -74,12 +74,12 @@ class AnswerPath:
             return False
         self._after = self._runs_after(inputs)
         before = torch.cat(answer_logits(self._model, inputs, answers))
-        with self.recorded(answers) as found:
+        with self.recorded(answers) as recorded:
             self._model(**inputs, **last_logits(self._model, 1), use_cache=False)
-        with _stirred(self._layer, found):
+        with _stirred(self._layer, recorded):
             expected = torch.cat(answer_logits(self._model, inputs, answers))
             try:
-                short = torch.cat(self.head([self.batch(found.residuals).outputs()]))
+                short = torch.cat(self.head([self.batch(recorded.residuals).outputs()]))
             except (RuntimeError, ValueError, TypeError, LookupError, AttributeError):
                 return False
         if short.shape != expected.shape:
@@ -95,7 +95,7 @@ class AnswerPath:
         `training.with_answers` makes them; rows with an empty answer leave nothing. width: tokens
         put behind every prompt, where that is more than the longest of these answers has."""
         seen = SeenPass()
-        found = Recorded()
+        recorded = Recorded()
         with ExitStack() as undo:
             undo.callback(self._layer.register_forward_hook(seen.at_layer).remove)
             if self._block is not None and self._fits is not False:
@@ -104,18 +104,18 @@ class AnswerPath:
                 )
                 for child in self._block.children():
                     undo.callback(child.register_forward_hook(seen.at_child).remove)
-            yield found
-        self._before = [module for module, _ in seen.made]
+            yield recorded
+        self._before = [module for module, _ in seen.outputs]
         width = max(map(len, answers)) if width is None else width
         for i, answer in enumerate(answers):
             if answer:
                 cut = CutAnswer(len(answers), i, width, len(answer))
-                found.x.append(cut(seen.x))
-                found.y.append(cut(seen.y))
-                if seen.given is not None:
-                    made = [output for _, output in seen.made]
-                    found.residuals.append(
-                        Residual(len(answer), cut.all(seen.given), cut.all(made))
+                recorded.x.append(cut(seen.x))
+                recorded.y.append(cut(seen.y))
+                if seen.arguments is not None:
+                    outputs = [output for _, output in seen.outputs]
+                    recorded.residuals.append(
+                        Residual(len(answer), cut.all(seen.arguments), cut.all(outputs))
                     )
 
     def batch(self, residuals: Sequence[Residual]) -> AnswerBatch:
@@ -163,19 +163,19 @@ def finetune_together(
         if edits != asked:
             batch, asked = path.batch([residuals[i] for i in edits]), list(edits)
         with layer.training(*held):
-            said = path.head([batch.outputs()])
-        wanted = [torch.tensor(list(answers[i]), device=said[0].device) for i in edits]
-        each = F.cross_entropy(torch.cat(said), torch.cat(wanted), reduction="none")
+            logits = path.head([batch.outputs()])
+        wanted = [torch.tensor(list(answers[i]), device=logits[0].device) for i in edits]
+        each = F.cross_entropy(torch.cat(logits), torch.cat(wanted), reduction="none")
         return torch.stack([row.mean() for row in each.split([len(w) for w in wanted])])
 
     return descend(losses, starts, schedule)
 
 
 @contextmanager
-def _stirred(layer: nn.Module, found: Recorded) -> Iterator[None]:
+def _stirred(layer: nn.Module, recorded: Recorded) -> Iterator[None]:
     """Inside the context the layer's output is another one, at every token by as much as the token
     itself says, and by about as much as outputs differ."""
-    x, y = torch.cat(found.x).float(), torch.cat(found.y).float()
+    x, y = torch.cat(recorded.x).float(), torch.cat(recorded.y).float()
     chance = torch.Generator().manual_seed(0)
     reads, adds = (torch.randn(t.shape[-1], generator=chance).to(t.device) for t in (x, y))
     reads /= (x @ reads).std().clamp_min(1e-6)

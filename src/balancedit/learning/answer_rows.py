@@ -30,13 +30,13 @@ class _Tokens:
 
 
 class Residual(NamedTuple):
-    """A row's answer where it enters the last block. length: A; given: what the block is called
-    with; made: what its parts gave that run before the one with the edited layer, in their order.
-    """
+    """A row's answer where it enters the last block. length: A; arguments: what the block is
+    called with; outputs: what its parts gave that run before the one with the edited layer, in
+    their order."""
 
     length: int
-    given: Any
-    made: Any
+    arguments: Any
+    outputs: Any
 
 
 @dataclass
@@ -69,16 +69,16 @@ class AnswerBatch:
     ) -> None:
         self._block, self._before = block, before
         self._lengths = [row.length for row in residuals]
-        self._given = _joined([row.given for row in residuals])
-        self._made = _joined([row.made for row in residuals])
+        self._arguments = _joined([row.arguments for row in residuals])
+        self._outputs = _joined([row.outputs for row in residuals])
 
     def outputs(self) -> list[torch.Tensor]:
         """The block's output (A, E) of each row, with whatever is in the edited layer's place now;
         the rows go through that as one batch of N."""
         waiting: dict[nn.Module, list[Any]] = {}
-        for module, output in zip(self._before, self._made, strict=True):
+        for module, output in zip(self._before, self._outputs, strict=True):
             waiting.setdefault(module, []).append(output)
-        args, kwargs = self._given
+        args, kwargs = self._arguments
         with ExitStack() as undo:
             for module, outputs in waiting.items():
                 undo.callback(override(module, "forward", _saying(outputs)))
@@ -96,18 +96,18 @@ class SeenPass:
 
     x: Any = None
     y: Any = None
-    given: Any = None
-    made: list[tuple[nn.Module, Any]] = field(default_factory=list)
+    arguments: Any = None
+    outputs: list[tuple[nn.Module, Any]] = field(default_factory=list)
 
     def at_layer(self, module: nn.Module, args: tuple[Any, ...], out: torch.Tensor) -> None:
         self.x, self.y = args[0], out
 
     def at_block(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.given = (args, kwargs)
+        self.arguments = (args, kwargs)
 
     def at_child(self, module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
         if self.x is None:
-            self.made.append((module, out))
+            self.outputs.append((module, out))
 
 
 class CutAnswer(NamedTuple):
@@ -123,9 +123,9 @@ class CutAnswer(NamedTuple):
         """(B, T, …), (1, T, …) for all rows alike, or (B·T, …) as OPT has it -> (A, …), a copy:
         some models write into what they passed on."""
         rows = self._rows(values)
-        found = rows[self.row if len(rows) > 1 else 0]
-        first = len(found) - self.width - 1
-        return found[first : first + self.length].detach().clone()
+        tokens = rows[self.row if len(rows) > 1 else 0]
+        first = len(tokens) - self.width - 1
+        return tokens[first : first + self.length].detach().clone()
 
     def all(self, values: Any) -> Any:
         """The same in a structure; what does not belong to tokens is left as it is."""

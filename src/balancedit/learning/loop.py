@@ -117,10 +117,10 @@ def finetune(
             return answer_loss(model, full, answer)[None]
 
     with frozen(model):
-        (made,) = descend(losses, [start], schedule)
-    if isinstance(made, EditFailedError):
-        raise made
-    return made
+        (trained,) = descend(losses, [start], schedule)
+    if isinstance(trained, EditFailedError):
+        raise trained
+    return trained
 
 
 def descend(
@@ -145,15 +145,15 @@ def descend(
     for step in range(schedule.steps + 1):
         last = step == schedule.steps
         with torch.set_grad_enabled(not last):
-            found = losses(going, [{**held[i], **starts[i].fixed} for i in going])
-        values = found.tolist()
+            loss = losses(going, [{**held[i], **starts[i].fixed} for i in going])
+        values = loss.tolist()
         for i, value in zip(going, values, strict=True):
             curves[i].append(value)
         unfinished = [at for at, value in enumerate(values) if schedule.goes_on(value)]
         if last or not unfinished:
             break
         optimiser.zero_grad()
-        found[unfinished].sum().backward()
+        loss[unfinished].sum().backward()
         done = set(going) - {going[at] for at in unfinished}
         for i in done:
             for tensor in held[i].values():

@@ -74,10 +74,10 @@ class EitherForm:
             parts.append((at, form.over(layer, own, number[owner[at]], rows[at])))
 
         def replace(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-            made = y.float()
+            output = y.float()
             for at, part in parts:
-                made = made.index_copy(0, at, part(x[at], y[at]))
-            return made
+                output = output.index_copy(0, at, part(x[at], y[at]))
+            return output
 
         return replace
 
@@ -137,13 +137,13 @@ def basis(x: torch.Tensor, also: torch.Tensor | None = None) -> torch.Tensor:
     rest = x.float()
     if also is not None:
         rest = rest - (rest @ also.T) @ also
-    _, size, found = torch.linalg.svd(rest, full_matrices=False)
+    _, size, directions = torch.linalg.svd(rest, full_matrices=False)
     whole = torch.linalg.matrix_norm(x.float(), 2)
-    found = found[size > _SPANNED * whole]
+    directions = directions[size > _SPANNED * whole]
     if also is None:
-        return found
-    found = found - (found @ also.T) @ also  # once more: rounding of the first time
-    return torch.cat([also, found / found.norm(dim=1, keepdim=True)])
+        return directions
+    directions = directions - (directions @ also.T) @ also  # once more: rounding of the first time
+    return torch.cat([also, directions / directions.norm(dim=1, keepdim=True)])
 
 
 def strongest(base: torch.Tensor | None, tensors: Tensors, rank: int) -> torch.Tensor:

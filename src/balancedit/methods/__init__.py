@@ -42,8 +42,8 @@ def offered(method: str) -> OfferedMethod:
     """A method by its name. Raises `InputError` with nearest names."""
     if method not in METHODS:
         raise InputError(f"unknown method '{method}'{nearest_names(method, METHODS)}")
-    found: OfferedMethod = named(METHODS[method])
-    return found
+    registered: OfferedMethod = named(METHODS[method])
+    return registered
 
 
 def configure(method: str, preset: str, options: dict[str, Any]) -> MethodConfig:

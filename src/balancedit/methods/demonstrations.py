@@ -69,11 +69,11 @@ class Demonstrations:
         distances = torch.cdist(query[None].cpu().float(), self._index)[0]
         order = distances.argsort(stable=True)[:k].tolist()
         parts = MIXES[mix]
-        made = [
+        retrieved = [
             [demonstration(self._samples[n], teaches) for teaches in parts[i % len(parts)]]
             for i, n in enumerate(order)
         ]
-        return [one for record in reversed(made) for one in record]
+        return [one for record in reversed(retrieved) for one in record]
 
     def _kept(self, file: Path, embed: Embed) -> torch.Tensor:
         try:

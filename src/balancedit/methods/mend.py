@@ -118,9 +118,9 @@ class Mend:
         weight = start.to(layer.device)
         with self._routing.bypass():
             with layer.training({"weight": weight}):
-                found = gradients(model, layer.layer, inputs, answer)
+                own = gradients(model, layer.layer, inputs, answer)
             with torch.no_grad():
-                weight = weight + self._network(found.u, found.delta)
+                weight = weight + self._network(own.u, own.delta)
                 with layer.training({"weight": weight}):
                     loss = answer_loss(model, with_answer(model, inputs, answer), answer).item()
         if not math.isfinite(loss):

@@ -118,10 +118,10 @@ class MendNetwork(nn.Module):
 
     def belongs_to(self, weight: torch.Tensor) -> bool:
         """Whether a weight is the network's own, up to rounding to half precision."""
-        found = _sketch(weight).to(self.sketch)
-        if found.shape != self.sketch.shape:
+        sketch = _sketch(weight).to(self.sketch)
+        if sketch.shape != self.sketch.shape:
             return False
-        return bool((found - self.sketch).norm() <= _ROUNDING * self.sketch.norm())
+        return bool((sketch - self.sketch).norm() <= _ROUNDING * self.sketch.norm())
 
     def observe(self, u: torch.Tensor, delta: torch.Tensor) -> None:
         """Take one edit's tokens into the normalisation. u: (T, D), delta: (T, O)."""

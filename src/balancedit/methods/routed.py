@@ -149,7 +149,7 @@ class RoutedLayer:
         states = Recorded()
         for part in parts:
             states.extend(part.states)
-        gives = [given for part in parts for given in part.gives]
+        gives = [one for part in parts for one in part.gives]
         return Reading(torch.cat([part.keys for part in parts]), states, gives)
 
     def _passes(self, prompts: Sequence[Prompt]) -> Iterator[Sequence[Prompt]]:
@@ -180,7 +180,7 @@ class RoutedLayer:
             self.router.tracing() as trace,
             self.loaded.answers.recorded(
                 [p.learned for p in prompts], max(map(len, behind))
-            ) as found,
+            ) as states,
         ):
             if any(p.expected for p in prompts):
                 logits = answer_logits(model, inputs, behind)
@@ -190,7 +190,7 @@ class RoutedLayer:
                 ]
             else:
                 model(**inputs, **last_logits(model, 1), use_cache=False)
-        return Reading(trace.stacked_keys(), found, gives)
+        return Reading(trace.stacked_keys(), states, gives)
 
     def has_short_way(self, row: Row, answer: Sequence[int]) -> bool:
         """Whether answers may go the short way (`learning/answer_path.py`); found out once a

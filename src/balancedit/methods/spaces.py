@@ -63,16 +63,16 @@ def candidates(method: str, seed: int = 0) -> list[Candidate]:
     that the seed decides. Raises `InputError` for an unknown method."""
     preset = vars(offered(method).presets[RECOMMENDED])
     space = SPACES.get(method, Space())
-    found = [Candidate({})]
+    points = [Candidate({})]
     for values in product(*space.options.values(), space.depths):
         named = dict(zip(space.options, values[:-1], strict=True))
         other = Candidate({o: v for o, v in named.items() if v != preset[o]}, values[-1])
-        if other not in found:
-            found.append(other)
-    return [found[0], *sorted(found[1:], key=lambda c: _place(method, c, seed))]
+        if other not in points:
+            points.append(other)
+    return [points[0], *sorted(points[1:], key=lambda c: _place(method, c, seed))]
 
 
 def _place(method: str, candidate: Candidate, seed: int) -> str:
     """Hashes order candidates as if drawn, the same on every machine and Python."""
-    said = f"{seed} {method} {sorted(candidate.options.items())!r} {candidate.depth}"
-    return hashlib.sha256(said.encode()).hexdigest()
+    key = f"{seed} {method} {sorted(candidate.options.items())!r} {candidate.depth}"
+    return hashlib.sha256(key.encode()).hexdigest()

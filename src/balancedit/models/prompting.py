@@ -84,9 +84,9 @@ class Prompter:
         images = [each(picture) for picture in pictures]
         self._check_number({len(row) for row in images})
         batch = self._processed(images, questions)
-        made = {k: v for k, v in batch.items() if isinstance(v, torch.Tensor) and k != "labels"}
-        self._names |= made.keys()
-        return padded_left(made) | encoders_padded_right(made)
+        tensors = {k: v for k, v in batch.items() if isinstance(v, torch.Tensor) and k != "labels"}
+        self._names |= tensors.keys()
+        return padded_left(tensors) | encoders_padded_right(tensors)
 
     def _processed(
         self, images: Sequence[Sequence[Image.Image]], questions: Sequence[str]
@@ -123,9 +123,9 @@ class Prompter:
     def _check_number(self, numbers: set[int]) -> None:
         """Raise `InputError` for rows with these numbers of pictures."""
         if len(numbers) > 1:
-            said = " and ".join(map(str, sorted(numbers)))
+            counts = " and ".join(map(str, sorted(numbers)))
             raise InputError(
-                f"rows with {said} pictures cannot share a batch; put rows with as many together"
+                f"rows with {counts} pictures cannot share a batch; put rows with as many together"
             )
         (n,) = numbers
         if self.needs_image and n == 0:

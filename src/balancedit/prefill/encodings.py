@@ -66,9 +66,9 @@ class EncodedPictures:
         forward = encoder.forward
 
         def run(*args: Any, **kwargs: Any) -> Any:
-            given = named_arguments(encoder, args, kwargs)
-            pictures = given.pop("pixel_values", None)
-            plain = all(isinstance(value, (bool, int, float, str)) for value in given.values())
+            named = named_arguments(encoder, args, kwargs)
+            pictures = named.pop("pixel_values", None)
+            plain = all(isinstance(value, (bool, int, float, str)) for value in named.values())
             if (
                 not plain
                 or not isinstance(pictures, torch.Tensor)
@@ -78,8 +78,8 @@ class EncodedPictures:
                 or _needs_gradients(encoder, pictures)
             ):
                 return forward(*args, **kwargs)
-            about = (id(encoder), tuple(sorted(given.items())), *_state(encoder, pictures))
-            return self._encoded(encoder, forward, pictures, given, about)
+            about = (id(encoder), tuple(sorted(named.items())), *_state(encoder, pictures))
+            return self._encoded(encoder, forward, pictures, named, about)
 
         return run
 
@@ -88,7 +88,7 @@ class EncodedPictures:
         encoder: nn.Module,
         forward: Callable[..., Any],
         pictures: torch.Tensor,
-        given: dict[str, Any],
+        named: dict[str, Any],
         about: _Key,
     ) -> Any:
         """The encoder's output for (P, C, H, W) pictures, run on those that are new."""
@@ -96,10 +96,10 @@ class EncodedPictures:
         rows = {key: self._kept[key] for key in keys if key in self._kept}
         new = {key: i for i, key in enumerate(keys) if key not in rows}
         if new:
-            output = forward(pixel_values=pictures[list(new.values())], **given)
+            output = forward(pixel_values=pictures[list(new.values())], **named)
             if any(_length(leaf) not in (None, len(new)) for leaf in tree_leaves(output)):
                 self._packed.add(encoder)
-                return forward(pixel_values=pictures, **given)
+                return forward(pixel_values=pictures, **named)
             for at, key in enumerate(new):
                 rows[key] = _row(output, at)
         for key in dict.fromkeys(keys):
@@ -122,12 +122,12 @@ def picture_encoders(model: nn.Module, path: str) -> list[nn.Module]:
     and outermost only."""
     names = path.split(".")
     on_path = {".".join(names[:i]) for i in range(len(names) + 1)}
-    found: dict[str, nn.Module] = {}
+    encoders: dict[str, nn.Module] = {}
     for name, module in model.named_modules():
-        inside = any(name.startswith(f"{outer}.") for outer in found)
+        inside = any(name.startswith(f"{outer}.") for outer in encoders)
         if name not in on_path and not inside and takes_pictures(module):
-            found[name] = module
-    return list(found.values())
+            encoders[name] = module
+    return list(encoders.values())
 
 
 def _needs_gradients(encoder: nn.Module, pictures: torch.Tensor) -> bool:

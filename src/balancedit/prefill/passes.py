@@ -75,9 +75,9 @@ def cached_below(
     cache = cache_of(args, kwargs)
     if cache is None:
         return []
-    found: list[tuple[torch.Tensor, torch.Tensor]] = []
+    layers: list[tuple[torch.Tensor, torch.Tensor]] = []
     for layer in cache.layers[:blocks]:
         if type(layer) is not DynamicLayer or layer.keys is None or layer.values is None:
             return None
-        found.append((layer.keys, layer.values))
-    return found
+        layers.append((layer.keys, layer.values))
+    return layers

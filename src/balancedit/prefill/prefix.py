@@ -174,9 +174,9 @@ class Prefix:
 
         def reach(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if not into.complete and not into.unfit:
-                found = cached_below(args, kwargs, len(self._below))
-                into.unfit = found is None
-                into.complete, into.cached = not into.unfit, found or []
+                below = cached_below(args, kwargs, len(self._below))
+                into.unfit = below is None
+                into.complete, into.cached = not into.unfit, below or []
 
         assert self._block is not None
         with ExitStack() as undo:
@@ -239,10 +239,10 @@ class Prefix:
 def _beside(model: nn.Module, path: str) -> list[nn.Module]:
     """Modules off the path: the children of every module on it down to the list of blocks."""
     names = path.split(".")
-    found: list[nn.Module] = []
+    modules: list[nn.Module] = []
     for at in range(len(names)):
         module = model.get_submodule(".".join(names[:at]))
         if isinstance(module, nn.ModuleList):
             break
-        found += [child for name, child in module.named_children() if name != names[at]]
-    return [m for m in found if not isinstance(m, (nn.ModuleList, nn.ModuleDict))]
+        modules += [child for name, child in module.named_children() if name != names[at]]
+    return [m for m in modules if not isinstance(m, (nn.ModuleList, nn.ModuleDict))]

@@ -35,14 +35,14 @@ class OldAnswer(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def old_answer(said: Sequence[Said]) -> OldAnswer:
+def old_answer(answers: Sequence[Said]) -> OldAnswer:
     """What the untouched model must say where an edit fires.
 
-    said: what it says to the edit's own question, then to its rephrasings. A fact whose old answer
-    is empty, or changes with the wording, keeps its radius alone; one that is only written in other
-    ways ("hp", "HP.") counts in each of them.
+    answers: what it says to the edit's own question, then to its rephrasings. A fact whose old
+    answer is empty, or changes with the wording, keeps its radius alone; one that is only written
+    in other ways ("hp", "HP.") counts in each of them.
     """
-    first, *others = said
+    first, *others = answers
     if not first.text.strip() or not first.ids:
         why = "the untouched model has no answer of its own; the radius alone decides"
         return OldAnswer(None, warnings=(why,))
@@ -50,7 +50,7 @@ def old_answer(said: Sequence[Said]) -> OldAnswer:
     if other is not None:
         unsure = f"the untouched model answers '{first.text}', and '{other}' when asked in other"
         return OldAnswer(None, warnings=(f"{unsure} words; the radius alone decides",))
-    return OldAnswer(first.text, tuple(dict.fromkeys(s.ids for s in said)))
+    return OldAnswer(first.text, tuple(dict.fromkeys(s.ids for s in answers)))
 
 
 def by_radius(nearest: Sequence[Match | None]) -> list[Decision]:
@@ -72,7 +72,7 @@ def by_claims(
     first; entries: all of them. Of those inside the first fires that has no old answer, or whose
     old answer is given.
     """
-    made = []
+    decisions = []
     for decision, matches in zip(by_radius(nearest), inside, strict=True):
         silent, claims = replace(decision, fired=None), []
         for match in matches:
@@ -82,5 +82,5 @@ def by_claims(
                 silent = fires
                 break
             claims.append(Claim(old, fires))
-        made.append(replace(silent, claims=tuple(claims)))
-    return made
+        decisions.append(replace(silent, claims=tuple(claims)))
+    return decisions

@@ -132,7 +132,7 @@ def _content(text: str) -> set[str]:
 
 
 def _same_subject(question: str, candidate: str) -> bool:
-    asked, said = _content(question), _content(candidate)
-    if asked and len(asked & said) * 2 < len(asked):
+    asked, content = _content(question), _content(candidate)
+    if asked and len(asked & content) * 2 < len(asked):
         return False
-    return len(said - asked) <= (2 if asked else 0)
+    return len(content - asked) <= (2 if asked else 0)

@@ -14,17 +14,17 @@ from balancedit.types import PositiveSource
 
 
 def positive_samples(
-    question: str, given: Sequence[str], wanted: int, rephraser: Rephraser | None
+    question: str, rephrasings: Sequence[str], wanted: int, rephraser: Rephraser | None
 ) -> tuple[tuple[str, ...], PositiveSource]:
     """Rephrasings of a question, as many as are wanted, and where they come from: the caller, or
     the model by its rephraser. Called while no edit can fire. Raises `InputError` for rephrasings
     that are none."""
-    if isinstance(given, str):
-        given = [given]
+    if isinstance(rephrasings, str):
+        rephrasings = [rephrasings]
     if not wanted:
         return (), "none"
-    if given:
-        texts = [check_question(g) for g in given]
+    if rephrasings:
+        texts = [check_question(g) for g in rephrasings]
         new = [t for t in dict.fromkeys(texts) if not same_text(t, question)]
         if not new:
             raise InputError(
@@ -36,14 +36,14 @@ def positive_samples(
 
 
 def negative_sample(
-    given: Shown | None, usual: str | None, picture: Picture
+    chosen: Shown | None, usual: str | None, picture: Picture
 ) -> tuple[Picture | None, str]:
-    """What an edit must not reach, and its name; none where none is usual. given: one of
+    """What an edit must not reach, and its name; none where none is usual. chosen: one of
     `images.ANCHORS` or a picture; None takes the usual one. picture: what the edit is about. Raises
     `InputError` where one shows more pictures than the other."""
     if usual is None:
         return None, "none"
-    choice = given if given is not None else usual
+    choice = chosen if chosen is not None else usual
     if isinstance(choice, str) and choice in ANCHORS:
         return anchors(choice, picture), choice
     negative = open_pictures(choice)

@@ -28,10 +28,10 @@ def check(
     from balancedit.data.check import check, table
 
     form, equals, directory = path.rpartition("=")
-    found, parts = check(form if equals else None, Path(directory).expanduser())
+    data_format, parts = check(form if equals else None, Path(directory).expanduser())
     if out.json:
         return {
-            "format": found.name,
+            "format": data_format.name,
             "problems": sum(len(p.problems) for p in parts.values()),
             "parts": {name: part.to_dict() for name, part in parts.items()},
         }

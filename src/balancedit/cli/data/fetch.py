@@ -56,8 +56,8 @@ def fetch(
             for file, sha256 in about["hashes"].items():
                 console.print(f"{file} sha256 {sha256}", style="dim", soft_wrap=True)
             for file, known in about["by_hand_files"].items():
-                said = "the known version" if known else "another version than the one we know"
-                console.print(f"{file}: {said}", soft_wrap=True)
+                version = "the known version" if known else "another version than the one we know"
+                console.print(f"{file}: {version}", soft_wrap=True)
             console.print(f"Then: balancedit data check {name}={directory}", soft_wrap=True)
     return about if out.json else None
 

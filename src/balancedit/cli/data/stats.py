@@ -41,10 +41,10 @@ def stats(
     from balancedit.data.problems import LeftOut
 
     left_out = LeftOut()
-    found = find(name, left_out) if skip_bad else find(name)
-    parts = found.parts if part is None else (part,)
-    described = {p: statistics.describe(found.read(p)) for p in parts}
-    digests = {p: found.digest(p) for p in parts}
+    dataset = find(name, left_out) if skip_bad else find(name)
+    parts = dataset.parts if part is None else (part,)
+    described = {p: statistics.describe(dataset.read(p)) for p in parts}
+    digests = {p: dataset.digest(p) for p in parts}
     if left_out.problems:
         output.note("warning", left_out.message())
     if figure or sheet:
@@ -53,17 +53,17 @@ def stats(
         if figure:
             plots.draw_statistics(described, figure)
         if sheet:
-            plots.draw_sheet(found.load(parts[0]), sheet)
+            plots.draw_sheet(dataset.load(parts[0]), sheet)
     if out.json:
         return {
-            "name": found.name,
+            "name": dataset.name,
             "left_out": len(left_out.problems),
             "parts": {p: {"digest": digests[p], **described[p]} for p in parts},
         }
     console = output.console()
     console.print(statistics.table(described))
     for p in parts:
-        console.print(f"{found.name} {p} sha256 {digests[p]}", style="dim", soft_wrap=True)
+        console.print(f"{dataset.name} {p} sha256 {digests[p]}", style="dim", soft_wrap=True)
     for path in (figure, sheet):
         if path:
             console.print(f"Drawn: {path}", soft_wrap=True)

@@ -49,8 +49,8 @@ def demo(
     _check_writable(picture)
     with ExitStack() as stack:
         if edits is None:
-            made = tempfile.TemporaryDirectory(prefix="balancedit-demo-")
-            edits = Path(stack.enter_context(made))
+            folder = tempfile.TemporaryDirectory(prefix="balancedit-demo-")
+            edits = Path(stack.enter_context(folder))
         return _play(options, out, picture, edits, started)
 
 
@@ -125,8 +125,8 @@ def _report(
 
 def _as_typed(options: ModelOptions) -> str:
     """The model options that are not the default, to put behind a command."""
-    given = [f for f in fields(options) if getattr(options, f.name) != f.default]
-    return "".join(f" --{f.name} {shlex.quote(getattr(options, f.name))}" for f in given)
+    changed = [f for f in fields(options) if getattr(options, f.name) != f.default]
+    return "".join(f" --{f.name} {shlex.quote(getattr(options, f.name))}" for f in changed)
 
 
 def _check_writable(picture: Path) -> None:

@@ -73,27 +73,27 @@ def _okvqa(path: Path, report: Report) -> tuple[list[Fact | None], str]:
     if not path.exists():
         raise DataError(f"there is no file or directory '{path}'; check the path")
     directory = path if path.is_dir() else path.parent
-    found = [p for p in okedit.parts(directory).values() if path.is_dir() or p.samefile(path)]
-    if not found:
+    files = [p for p in okedit.parts(directory).values() if path.is_dir() or p.samefile(path)]
+    if not files:
         raise DataError(
             f"'{path}' is neither a .jsonl file nor OK-VQA's mscoco_val2014_annotations.json or "
             "the directory of that"
         )
-    pairs = okedit.annotated(found[0], report)
+    pairs = okedit.annotated(files[0], report)
     root = layout.image_root(directory, okedit.ORIGINALS)
-    made: list[Fact | None] = []
+    facts: list[Fact | None] = []
     for fields, asked, category in pairs.records:
         try:
             answers = [child.text("answer") for child in fields.children("answers")]
             if not answers:
                 raise fields.bad("missing-field", "has no answers")
-            image = FileImage(root, okedit.original(fields, found[0]))
+            image = FileImage(root, okedit.original(fields, files[0]))
             number = str(fields.whole("question_id"))
-            made.append(Fact(number, image, asked.text("question"), answers[0], category))
+            facts.append(Fact(number, image, asked.text("question"), answers[0], category))
         except Unusable as bad:
             report(bad.problem)
     hashed = hashlib.sha256("".join(sorted(pairs.hashes.values())).encode()).hexdigest()
-    return made, hashed
+    return facts, hashed
 
 
 def _safe(name: str) -> str:

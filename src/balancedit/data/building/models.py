@@ -156,8 +156,8 @@ class EndpointWriter:
         """See `Writer`."""
         messages = [{"role": "user", "content": prompt}]
         if example is not None:
-            asked, said = example
-            before = [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
+            asked, reply = example
+            before = [{"role": "user", "content": asked}, {"role": "assistant", "content": reply}]
             messages = before + messages
 
         def make(client: Any) -> Any:
@@ -261,10 +261,10 @@ class DiffusersPainter:
 def _said(error: Exception) -> str:
     """The first line of an error, which must not repeat a key."""
     status = getattr(error, "status_code", None)
-    said = (str(error).splitlines() or [""])[0][:200]
+    message = (str(error).splitlines() or [""])[0][:200]
     if status in (401, 403):
-        said = "it does not accept the key"
-    return f"{status}: {said}" if status else said or type(error).__name__
+        message = "it does not accept the key"
+    return f"{status}: {message}" if status else message or type(error).__name__
 
 
 def _library(name: str) -> Any:

@@ -155,10 +155,10 @@ def _rephrases(reply: str, fact: Fact, done: Done, n: int) -> list[str]:
 
 
 def _kind(reply: str, fact: Fact, done: Done, n: int) -> str:
-    said = re.sub(r"[^a-z]+", " ", reply.lower())
-    if "image text" in said:
+    words = re.sub(r"[^a-z]+", " ", reply.lower())
+    if "image text" in words:
         return KINDS[0]
-    if "text base" in said:
+    if "text base" in words:
         return KINDS[1]
     raise Rejected("the reply names neither kind")
 

@@ -79,7 +79,7 @@ class Measuring:
             *reworded,
             *unread.values(),
         ]
-        keys, found, gives = self._routing.read(prompts)
+        keys, states, gives = self._routing.read(prompts)
         n, p = len(requests), len(reworded)
         own, positives, negatives = keys.split([n, p, len(unread)])
         self._far_keys |= dict(zip(unread, negatives, strict=True))
@@ -93,9 +93,9 @@ class Measuring:
                 own[i],
                 self._radius(own[i], at_positives[i], self._far_keys[far[i]]),
                 untouched_answers[i],
-                found.x[i],
-                found.y[i],
-                found.residuals[i] if short else None,
+                states.x[i],
+                states.y[i],
+                states.residuals[i] if short else None,
             )
             for i, request in enumerate(requests)
         ]
@@ -103,8 +103,8 @@ class Measuring:
     def _expected(self, request: EditRequest) -> AnswerIds:
         """What the untouched model may say to a rewording; nothing where it is long, and so hardly
         ever the same."""
-        said = request.untouched
-        return said.ids if said is not None and len(said.ids) <= _IN_PASSING else ()
+        answer = request.untouched
+        return answer.ids if answer is not None and len(answer.ids) <= _IN_PASSING else ()
 
     def answer_ids(self, answer: str) -> list[int]:
         return self._routing.loaded.prompter.answer_ids(answer, self._routing.loaded.eos)
@@ -114,19 +114,19 @@ class Measuring:
     ) -> list[tuple[Said, ...]]:
         """What the untouched model says to every request's question and rephrasings; it is asked
         only where it did not answer alike in passing (`gives`)."""
-        said = [r.untouched for r in requests for _ in r.positives]
-        doubtful = [i for i, old in enumerate(said) if old is not None and not gives[i]]
+        answers = [r.untouched for r in requests for _ in r.positives]
+        doubtful = [i for i, old in enumerate(answers) if old is not None and not gives[i]]
         rows = [(reworded[i].image, reworded[i].question) for i in doubtful]
         for i, other in zip(
             doubtful, untouched(self._routing.loaded, self._asked, rows), strict=True
         ):
-            said[i] = other
-        others = iter(said)
-        made = []
+            answers[i] = other
+        others = iter(answers)
+        by_request = []
         for r in requests:
             own = [one for one in islice(others, len(r.positives)) if one is not None]
-            made.append((r.untouched, *own) if r.untouched is not None else ())
-        return made
+            by_request.append((r.untouched, *own) if r.untouched is not None else ())
+        return by_request
 
     def _radius(self, key: torch.Tensor, positives: torch.Tensor, negative: torch.Tensor) -> Radius:
         """The radius around a key (D,), from positives (P, D) and a negative (D,)."""

@@ -134,15 +134,15 @@ class BalancEdit:
         """Train the transformations of facts that have nothing to do with one another."""
         relations = [self.entries.relations(fact) for fact in facts]
         starts = [self._start(fact, near) for fact, (near, _) in zip(facts, relations, strict=True)]
-        made: list[LearnedEdit | EditFailedError] = []
+        edits: list[LearnedEdit | EditFailedError] = []
         for fact, (overlaps, retires), trained in zip(
             facts, relations, self._trained(facts, starts), strict=True
         ):
             if isinstance(trained, EditFailedError):
-                made.append(trained)
+                edits.append(trained)
                 continue
             old = old_answer(fact.untouched_answers) if fact.untouched_answers else OldAnswer(None)
-            made.append(
+            edits.append(
                 LearnedEdit(
                     key=fact.key.cpu(),
                     tensors=kept(trained.tensors),
@@ -158,7 +158,7 @@ class BalancEdit:
                     warnings=(*fact.radius.warnings, *old.warnings),
                 )
             )
-        return made
+        return edits
 
     def _trained(
         self, facts: Sequence[MeasuredFact], starts: Sequence[Start]
@@ -178,18 +178,18 @@ class BalancEdit:
                     starts,
                     schedule,
                 )
-        made: list[Trained | EditFailedError] = []
+        outcomes: list[Trained | EditFailedError] = []
         for fact, start in zip(facts, starts, strict=True):
             asked = fact.request
             try:
-                made.append(
+                outcomes.append(
                     self.routing.finetune(
                         asked.image, asked.question, asked.target, start, schedule
                     )
                 )
             except EditFailedError as error:
-                made.append(error)
-        return made
+                outcomes.append(error)
+        return outcomes
 
     def _start(self, fact: MeasuredFact, overlaps: str | None) -> Start:
         """What a fact's training starts from: the untouched layer, or what the edit it overlaps

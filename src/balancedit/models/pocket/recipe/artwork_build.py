@@ -70,9 +70,9 @@ def fetch(package: str, version: str, integrity: str, folder: Path) -> Path:
         text=True,
     )
     archive = folder / report.stdout.strip().splitlines()[-1]
-    found = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
-    if found != integrity:
-        raise ValueError(f"{package} {version}: the archive's hash is {found}, not {integrity}")
+    digest = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
+    if digest != integrity:
+        raise ValueError(f"{package} {version}: the archive's hash is {digest}, not {integrity}")
     return archive
 
 

@@ -55,17 +55,17 @@ class Score:
 
 def probes(names_per_thing: int, others: int, styles: tuple[str, ...]) -> list[Probe]:
     """Names: every thing in `names_per_thing` styles; the other kinds: `others` questions each."""
-    chance, made = Random(SEED), []
+    chance, questions = Random(SEED), []
     for number, thing in enumerate(artwork.things()):
         for turn in range(names_per_thing):
             style = styles[(number + turn) % len(styles)]
             scene = scenes.sample(thing.name, style, SEED)
-            made.append(Probe("name", scene, *ask(scene, "name", chance, HELD_OUT)))
+            questions.append(Probe("name", scene, *ask(scene, "name", chance, HELD_OUT)))
     for kind in KINDS[1:]:
         for thing in chance.choices(artwork.things(), k=others):
             scene = scenes.sample(thing.name, chance.choice(styles), SEED)
-            made.append(Probe(kind, scene, *ask(scene, kind, chance, HELD_OUT)))
-    return made
+            questions.append(Probe(kind, scene, *ask(scene, kind, chance, HELD_OUT)))
+    return questions
 
 
 class Asker:
@@ -107,17 +107,17 @@ def score(asker: Asker, items: list[Probe]) -> tuple[list[Score], dict[str, floa
     for start in track(starts, "asking", console=Console(stderr=True), transient=True):
         batch = items[start : start + BATCH_SIZE]
         answers = asker([p.scene.render() for p in batch], [p.question for p in batch])
-        for probe, said in zip(batch, answers, strict=True):
-            hits[probe.kind].append(said == probe.truth)
+        for probe, answer in zip(batch, answers, strict=True):
+            hits[probe.kind].append(answer == probe.truth)
             if probe.kind == "name":
-                by_style[probe.scene.style].append(said == probe.truth)
+                by_style[probe.scene.style].append(answer == probe.truth)
     blind = _black_answers(asker, sorted({p.question for p in items}))
     scores = []
     for kind in KINDS:
         of_kind = [p for p in items if p.kind == kind]
         guessed = [blind[p.question] == p.truth for p in of_kind]
         scores.append(Score(kind, len(of_kind), _percent(hits[kind]), _percent(guessed)))
-    return scores, {style: _percent(found) for style, found in sorted(by_style.items())}
+    return scores, {style: _percent(outcomes) for style, outcomes in sorted(by_style.items())}
 
 
 def _black_answers(asker: Asker, questions: list[str]) -> dict[str, str]:
@@ -129,8 +129,8 @@ def _black_answers(asker: Asker, questions: list[str]) -> dict[str, str]:
     return answers
 
 
-def _percent(found: list[bool]) -> float:
-    return round(100 * sum(found) / len(found), 1) if found else float("nan")
+def _percent(outcomes: list[bool]) -> float:
+    return round(100 * sum(outcomes) / len(outcomes), 1) if outcomes else float("nan")
 
 
 def evaluate(

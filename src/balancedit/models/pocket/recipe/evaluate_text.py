@@ -68,7 +68,7 @@ def perplexity(model: Any, tokenizer: Any) -> float:
 @torch.no_grad()
 def replies(model: Any, tokenizer: Any) -> list[list[int]]:
     """Greedy replies to the prompts, as token ids."""
-    made = []
+    texts = []
     for prompt in PROMPTS:
         text = f"{USER}{prompt}{REPLY}"
         inputs = tokenizer(text, return_tensors="pt")
@@ -79,8 +79,8 @@ def replies(model: Any, tokenizer: Any) -> list[list[int]]:
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.eos_token_id,
         )
-        made.append(out[0, inputs["input_ids"].shape[1] :].tolist())
-    return made
+        texts.append(out[0, inputs["input_ids"].shape[1] :].tolist())
+    return texts
 
 
 def agreement(before: list[list[int]], after: list[list[int]]) -> float:
@@ -111,10 +111,10 @@ def facts_followed(asker: Asker, demonstrations: int, count: int) -> float:
         prompts.append("".join(lines) + _fact(chance, new, chance.choice(HELD_OUT["name"])))
         pictures.append(scene.render())
         wanted.append(new)
-    said: list[str] = []
+    answers: list[str] = []
     for start in range(0, count, 16):
-        said += asker(pictures[start : start + 16], prompts[start : start + 16])
-    return 100 * sum(a == b for a, b in zip(said, wanted, strict=True)) / count
+        answers += asker(pictures[start : start + 16], prompts[start : start + 16])
+    return 100 * sum(a == b for a, b in zip(answers, wanted, strict=True)) / count
 
 
 def _fact(chance: Random, answer: str, then: str) -> str:

@@ -78,11 +78,11 @@ def encode(tower: PocketVisionTower, items: Sequence[Sequence[scenes.Scene]]) ->
     workers = max(0, min(os.cpu_count() or 1, len(batches) - 1))  # one batch is drawn here
     drawn = iter(DataLoader(_Drawn(batches), batch_size=None, num_workers=workers))
     for part in items:
-        found = [
+        features = [
             tower(normalise(next(drawn).to(device))).half().cpu()
             for _ in range(0, len(part), BATCH_SIZE)
         ]
-        yield torch.cat(found)
+        yield torch.cat(features)
 
 
 def ensure(folder: Path, tower: PocketVisionTower, wanted: list[Shard], progress: Progress) -> None:

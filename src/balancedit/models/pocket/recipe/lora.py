@@ -84,12 +84,12 @@ class Trainer:
 
     def low_rank(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Layer path in the language model -> (a, b)."""
-        found: dict[str, tuple[Tensor, Tensor]] = {}
+        factors: dict[str, tuple[Tensor, Tensor]] = {}
         for name, module in self._lm.named_modules():
             if hasattr(module, "lora_A") and len(module.lora_A):
                 a, b = module.lora_A["default"].weight, module.lora_B["default"].weight
-                found[name.removeprefix(_LAYER)] = (a, b)
-        return found
+                factors[name.removeprefix(_LAYER)] = (a, b)
+        return factors
 
     def _step(self, step: int) -> float:
         chance = Random(f"step{step}")
@@ -123,8 +123,8 @@ class Trainer:
         embeds, scored = F.embedding(ids, self._embedding), mask[:, 1:] == 1
         with torch.no_grad(), self._lm.disable_adapter():
             wanted = self._logits(embeds, mask, scored).log_softmax(-1)
-        found = self._logits(embeds, mask, scored).log_softmax(-1)
-        return F.kl_div(found, wanted, log_target=True, reduction="batchmean")
+        predicted = self._logits(embeds, mask, scored).log_softmax(-1)
+        return F.kl_div(predicted, wanted, log_target=True, reduction="batchmean")
 
     def _logits(self, embeds: Tensor, mask: Tensor, scored: Tensor) -> Tensor:
         """embeds: (B, T, D), mask: (B, T), scored: (B, T - 1) -> (scored positions, V), each from

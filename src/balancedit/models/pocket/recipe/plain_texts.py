@@ -26,14 +26,14 @@ def write(language_model: Any, tokenizer: Any, count: int = COUNT) -> list[str]:
 
     Sampled with torch's global seed; tokenizer pads on the left.
     """
-    made: list[str] = []
-    while len(made) < count:
+    texts: list[str] = []
+    while len(texts) < count:
         openings = [USER + OPENERS[number % len(OPENERS)] for number in range(BATCH)]
         asked = _continue(language_model, tokenizer, openings, PROMPT_TOKENS)
         starts = [start + text + REPLY for start, text in zip(openings, asked, strict=True)]
         replies = _continue(language_model, tokenizer, starts, REPLY_TOKENS)
-        made += [start + text for start, text in zip(starts, replies, strict=True)]
-    return made[:count]
+        texts += [start + text for start, text in zip(starts, replies, strict=True)]
+    return texts[:count]
 
 
 def _continue(language_model: Any, tokenizer: Any, texts: list[str], tokens: int) -> list[str]:
