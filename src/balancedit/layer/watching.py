@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from balancedit.errors import RoutingError
+from balancedit.layer.ahead import StepAhead
 from balancedit.layer.calls import (
     batch_shape,
     cached_length,
@@ -56,10 +57,11 @@ class Call:
 class Session:
     """One `generate`: its first call is the prompt, all later ones are decode steps. shape: (B, T)
     of the prompts it was given; its first call may bring more rows (beams) and more tokens
-    (guesses at the answer)."""
+    (guesses at the answer). ahead: its second call's step, where that was made with the first."""
 
     route: Route | None = None
     shape: tuple[int, int] | None = None
+    ahead: StepAhead | None = None
 
 
 class CallWatch:
@@ -123,6 +125,14 @@ class CallWatch:
             self._depth, self.call, self.session = before
 
     @contextmanager
+    def decoding(self, route: Route) -> Iterator[None]:
+        """Inside the context calls of the model are decode steps under this decision, and have
+        nothing to do with the one under way."""
+        with self.elsewhere():
+            self.session = Session(route=route)
+            yield
+
+    @contextmanager
     def prompt_lengths(self, lengths: Sequence[int] | torch.Tensor | None) -> Iterator[None]:
         """Inside the context, row b's prompt is its first lengths[b] real (non-padding) tokens;
         what follows (an answer, in teacher forcing) never reaches the key."""
@@ -141,6 +151,13 @@ class CallWatch:
         self.call.route = route
         if self.session is not None:
             self.session.route = route
+
+    def ahead(self) -> StepAhead | None:
+        """The step that was made ahead of the call under way, if any; given once."""
+        if self.session is None or self.session.ahead is None:
+            return None
+        step, self.session.ahead = self.session.ahead, None
+        return step
 
     def reopen(self) -> None:
         """Forget what was decided in the call under way, which is run (again)."""
