@@ -1,15 +1,16 @@
-"""A decode step made ahead of its call, beside the pass that decides whether an edit fires.
+"""Decode steps made ahead of their calls, in the pass that decides whether an edit fires.
 
 Whether the untouched model gives the old answer is found out by a pass over that answer's tokens
 (`layer/old_answers.py`), which costs about what a decode step does: on a few rows both come to
-reading the model's weights once. So where an edit is likely to fire, the edited answer's second
-token is found in the same pass: the untouched prompts with the old answers' tokens, and the edited
-ones with their likeliest first token, are rows of one batch. The caller is given the edited first
-token only when the decision stands. If its next call is that very step, it is answered from here;
-if it is anything else, this is forgotten and the call is made.
+reading the model's weights once. So where an edit is likely to fire, the same pass makes the edited
+answer's next steps: the untouched prompts with the old answers' tokens, and the edited ones with
+the tokens they will likely be given, are rows of one batch. The caller is given the edited first
+token only when the decision stands, and then chooses its tokens as ever. As long as its calls are
+those very steps, they are answered from here; at the first that is anything else, what is left is
+forgotten, and the call is made.
 
-Letters: B = rows of the call, R = answers asked about, A = tokens of the longest one, D = width of
-a head, V = vocabulary.
+Letters: B = rows of the call, R = answers asked about, N = steps made ahead, D = width of a head,
+V = vocabulary.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _OUTPUTS = {"logits", "past_key_values"}
 
 
 def extends(call: PromptCall) -> bool:
-    """Whether a step can be made ahead of the one after a call: it was given a cache that simply
+    """Whether steps can be made ahead behind a call: it was given a cache that simply
     grows, and gave nothing but logits and that cache."""
     cache = call.given.get("past_key_values")
     return (
@@ -49,13 +50,14 @@ def extends(call: PromptCall) -> bool:
     )
 
 
-@dataclass(frozen=True)
-class StepAhead:
-    """A decode step behind a call's prompts.
+@dataclass
+class StepsAhead:
+    """Decode steps behind a call's prompts.
 
-    described: the step's tensors by argument, ``input_ids`` (B, 1) among them. cache, filled: the
-    cache that the step goes on from, and what fills it. grown: of every layer, the step's keys and
-    values (B, heads, 1, D). out: its output, of logits (B, 1, V).
+    described: their tensors by argument, ``input_ids`` (B, N) and masks (B, prompt + N) among them.
+    cache, filled: the cache that the next step goes on from, and what fills it. grown: of every
+    layer, the steps' keys and values (B, heads, N, D). out: their output, of logits (B, N, V). at:
+    the next step.
     """
 
     call: PromptCall
@@ -64,11 +66,17 @@ class StepAhead:
     filled: Sequence[tuple[torch.Tensor, int | None]]
     grown: Sequence[tuple[torch.Tensor, torch.Tensor]]
     out: Any
+    at: int = 0
+
+    @property
+    def left(self) -> bool:
+        """Whether there are steps that were not asked for yet."""
+        return self.at < self.out.logits.shape[1]
 
     def asked_for(self, module: nn.Module, given: Mapping[str, Any]) -> Any:
-        """What a call with these arguments gives, if it is this very step: the output, the cache
+        """What a call with these arguments gives, if it is the next step: the output, the cache
         grown. None otherwise, and the cache is as it was."""
-        if module is not self.call.module or torch.is_grad_enabled():
+        if module is not self.call.module or torch.is_grad_enabled() or not self.left:
             return None
         if given.get("past_key_values") is not self.cache or not self._goes_on():
             return None
@@ -76,9 +84,12 @@ class StepAhead:
             return None
         if not (self.described.keys() & self.call.given.keys() | {"input_ids"}) <= given.keys():
             return None
+        step = slice(self.at, self.at + 1)
         for i, (keys, values) in enumerate(self.grown):
-            self.cache.update(keys, values, i)
-        return self.out
+            self.cache.update(keys[:, :, step], values[:, :, step], i)
+        self.filled = _filled(self.cache)
+        self.at += 1
+        return type(self.out)(logits=self.out.logits[:, step], past_key_values=self.cache)
 
     def _goes_on(self) -> bool:
         """Whether the cache is filled as it was."""
@@ -89,51 +100,61 @@ class StepAhead:
         )
 
     def _says(self, name: str, value: Any) -> bool:
-        """Whether one argument of a call is what it is in this step."""
+        """Whether one argument of a call is what it is in the next step."""
         if name == "past_key_values":
             return True
         if isinstance(value, torch.Tensor):
             expected = self.described.get(name)
-            return expected is not None and _same(value, expected)
+            return expected is not None and _same(value, self._now(name, expected))
         return name in _SETTINGS and value in _SETTINGS[name]
 
+    def _now(self, name: str, value: torch.Tensor) -> torch.Tensor:
+        """What describes the next step, of what describes all of them."""
+        if name == "attention_mask":
+            return value[:, : self.call.prompt.shape[1] + self.at + 1]
+        return value[..., self.at : self.at + 1]
 
-def step_ahead(
-    call: PromptCall, edited: PromptCall, untouched: DynamicCache, pairs: Sequence[Asked]
-) -> tuple[dict[int, set[AnswerIds]], StepAhead | None]:
-    """Which of the answers in `pairs` the untouched model gives, by row, and the step that follows
-    if the edited model's likeliest tokens are taken: one pass over both.
+
+def steps_ahead(
+    call: PromptCall,
+    edited: PromptCall,
+    untouched: DynamicCache,
+    pairs: Sequence[Asked],
+    drafts: Sequence[AnswerIds],
+) -> tuple[dict[int, set[AnswerIds]], StepsAhead | None]:
+    """Which of the answers in `pairs` the untouched model gives, by row, and the steps that follow
+    if the edited rows go on as is likely: one pass over both.
 
     call: the prompts read by the untouched model, `untouched` the cache that it filled; edited: the
-    same call through the edited layer. To be made where calls are decode steps of B + R rows, the
-    first B edited.
+    same call through the edited layer; drafts: by row, the answer it may come to, its end included.
+    To be made where calls are decode steps of B + R rows, the first B edited.
     """
     cache, ends, after = edited.out.past_key_values, call.ends, edited.ends
     assert ends is not None
     assert after is not None
-    tokens = after.argmax(-1).tolist()
-    n, device = len(tokens), call.prompt.device
+    likely = [
+        draft[:-1] if len(draft) > 1 and draft[0] == token else (token,)
+        for token, draft in zip(after.argmax(-1).tolist(), drafts, strict=True)
+    ]
+    n, device = len(likely), call.prompt.device
     rows = torch.tensor([*range(n), *(row for row, _ in pairs)], device=device)
-    behind = [*((token,) for token in tokens), *(answer[:-1] for _, answer in pairs)]
+    behind = [*likely, *(answer[:-1] for _, answer in pairs)]
     filled = _filled(cache)
     both = _side_by_side(cache, untouched, rows[n:])
     with torch.no_grad():
         out, described = read_on(call, both, rows, behind)
     given = which_given([row for row, _ in pairs], pairs, predicting(ends, out.logits[n:], pairs))
-    if out.keys() != _OUTPUTS or call.out.keys() != _OUTPUTS:
+    if out.keys() != _OUTPUTS:
         return given, None
-    width = max(map(len, behind))
-    step = {
-        name: value[..., :n, : value.shape[-1] - width + 1] for name, value in described.items()
-    }
-    step["input_ids"] = torch.tensor(tokens, device=device)[:, None]
-    end = call.prompt.shape[1]
+    steps, end = min(map(len, likely)), call.prompt.shape[1]
+    made = {name: value[..., :n, :] for name, value in described.items()}
+    made["input_ids"] = torch.tensor([tokens[:steps] for tokens in likely], device=device)
     grown = [
-        (layer.keys[:n, :, end : end + 1], layer.values[:n, :, end : end + 1])
+        (layer.keys[:n, :, end : end + steps], layer.values[:n, :, end : end + steps])
         for layer in both.layers
     ]
-    made = type(out)(logits=out.logits[:n, :1], past_key_values=cache)
-    return given, StepAhead(call, step, cache, filled, grown, made)
+    first = type(out)(logits=out.logits[:n, :steps])
+    return given, StepsAhead(call, made, cache, filled, grown, first)
 
 
 def _side_by_side(first: DynamicCache, second: DynamicCache, rows: torch.Tensor) -> Any:

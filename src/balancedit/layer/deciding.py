@@ -4,7 +4,8 @@ and then the call goes on under decisions that wait for nothing.
 A decision may depend on what the untouched model would say (`layer/old_answers.py`). The call's own
 pass is taken for the untouched model's: rows that wait go through the untouched layer in it. Only
 where an edit then turns out to fire is the pass made again, from the edited layer's block on where
-the model allows that. What called the model (a `generate` with its streamer, its processors and its
+the model allows that; and where that is likely, it is made first, and the pass that decides makes
+the next steps too (`layer/ahead.py`). What called the model (a `generate` with its streamer, its processors and its
 random numbers) sees one pass.
 """
 
@@ -19,12 +20,16 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from balancedit.layer.ahead import extends, step_ahead
+from balancedit.layer.ahead import extends, steps_ahead
 from balancedit.layer.calls import batch_shape, device_of, named_arguments
 from balancedit.layer.decisions import AnswerIds, Decision, OpenTraces, Route
 from balancedit.layer.old_answers import OldAnswers, PromptCall
 from balancedit.layer.prompts import evaluating, prompts_alone
 from balancedit.layer.watching import CallWatch
+
+#: An edit's id -> the answer that it likely comes to, its end included, () where none is likely.
+#: It decides nothing: steps are made ahead by it, and stand if the caller takes these tokens.
+Drafts = Callable[[str], AnswerIds]
 
 
 class Rereads(Protocol):
@@ -62,6 +67,7 @@ class FirstDecisions:
         self._prefix = prefix
         self._paused = paused
         self.rows: Sequence[Decision] | None = None  # what is decided on the prompts under way
+        self.drafts: Drafts = no_draft  # what a fired edit's rows will likely say
         self.claims = False  # whether decisions may wait for the untouched model's answer
         self.under_way = False  # whether a pass is being made whose decisions are settled after it
 
@@ -72,12 +78,11 @@ class FirstDecisions:
         @functools.wraps(inner)
         def forward(*args: Any, **kwargs: Any) -> Any:
             call = self._watch.call
-            step = self._watch.ahead()
+            made = self._watch.made_ahead(module, args, kwargs, idle())
+            if made is not None:
+                return made
             if idle() or self.rows is not None or self.under_way:
                 return inner(*args, **kwargs)
-            if step is not None:
-                made = step.asked_for(module, named_arguments(module, args, kwargs))
-                return inner(*args, **kwargs) if made is None else made
             if call is None or call.outer is not module or call.prompts is None:
                 return inner(*args, **kwargs)  # a part of a call, or a decode step
             given = named_arguments(module, args, kwargs)
@@ -170,7 +175,7 @@ class FirstDecisions:
         self, call: PromptCall, rows: Sequence[Decision], asked: Mapping[int, Sequence[AnswerIds]]
     ) -> list[Decision] | None:
         """What is decided if the untouched model goes on as it begins: a reason to make the next
-        step with the pass that finds it out (`layer/ahead.py`). None where that would not pay, or
+        steps with the pass that finds it out (`layer/ahead.py`). None where that would not pay, or
         could not be taken back: rows that may fire nothing are read in the caller's batch alone.
         """
         late = self._prefix is not None and self._prefix.starts_late
@@ -198,11 +203,12 @@ class FirstDecisions:
         pairs = self._old_answers.begun(call, asked)
         route = Route.of([*guess, *(Decision(),) * len(pairs)])
         with self._watch.decoding(route), self._traces.set_aside():
-            given, step = step_ahead(call, call.gave(edited), untouched, pairs)
+            drafts = [self.drafts(row.fired) if row.fired else () for row in guess]
+            given, steps = steps_ahead(call, call.gave(edited), untouched, pairs, drafts)
         settled = _decided(rows, {i: given.get(i, ()) for i in asked})
         if Route.of(settled).groups == Route.of(guess).groups:
             assert self._watch.session is not None
-            self._watch.session.ahead = step
+            self._watch.session.ahead = steps
             return settled, edited
         if Route.of(settled).groups != Route.of(rows).groups:
             return settled, again(settled)
@@ -233,6 +239,11 @@ def _decided(
     """The decisions of a call's rows, once it is known which answers the model gives, by row; of
     beams by the first one's."""
     return [row.settled(given[i - i % beams]) if row.claims else row for i, row in enumerate(rows)]
+
+
+def no_draft(_: str) -> AnswerIds:
+    """Nothing is likely."""
+    return ()
 
 
 def _is_training(module: nn.Module) -> bool:

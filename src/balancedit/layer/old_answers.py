@@ -126,11 +126,12 @@ class OldAnswers:
         """Whether a call's cache holds its prompts and nothing else, in a form that rows can be
         taken of."""
         cache = getattr(call.out, "past_key_values", None)
+        layers = getattr(cache, "layers", ())
         return (
             bool((call.prompt == call.real).all())
             and bool(call.prompt[:, -1].all())  # padding behind a prompt would part it from answers
             and cached_length(cache) == call.prompt.shape[1]
-            and callable(getattr(cache, "batch_select_indices", None))
+            and all(callable(getattr(x, "batch_select_indices", None)) for x in (cache, *layers))
             and ("position_ids" in call.given or not _keeps_positions(call.module))
         )
 

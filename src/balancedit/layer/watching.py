@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from balancedit.errors import RoutingError
-from balancedit.layer.ahead import StepAhead
+from balancedit.layer.ahead import StepsAhead
 from balancedit.layer.calls import (
     batch_shape,
     cached_length,
@@ -57,11 +57,12 @@ class Call:
 class Session:
     """One `generate`: its first call is the prompt, all later ones are decode steps. shape: (B, T)
     of the prompts it was given; its first call may bring more rows (beams) and more tokens
-    (guesses at the answer). ahead: its second call's step, where that was made with the first."""
+    (guesses at the answer). ahead: its next steps, where they were
+    made with the first."""
 
     route: Route | None = None
     shape: tuple[int, int] | None = None
-    ahead: StepAhead | None = None
+    ahead: StepsAhead | None = None
 
 
 class CallWatch:
@@ -152,12 +153,19 @@ class CallWatch:
         if self.session is not None:
             self.session.route = route
 
-    def ahead(self) -> StepAhead | None:
-        """The step that was made ahead of the call under way, if any; given once."""
-        if self.session is None or self.session.ahead is None:
+    def made_ahead(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], idle: bool
+    ) -> Any:
+        """What a call of a module gives, where it is the next of the steps made ahead; None where
+        it must be made, and with it all that follow. idle: whether nothing may fire in it."""
+        session = self.session
+        if session is None or session.ahead is None:
             return None
-        step, self.session.ahead = self.session.ahead, None
-        return step
+        ahead, session.ahead = session.ahead, None
+        made = None if idle else ahead.asked_for(module, named_arguments(module, args, kwargs))
+        if made is not None and ahead.left:
+            session.ahead = ahead
+        return made
 
     def reopen(self) -> None:
         """Forget what was decided in the call under way, which is run (again)."""
