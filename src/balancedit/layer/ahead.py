@@ -26,6 +26,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from balancedit.layer.decisions import AnswerIds
 from balancedit.layer.old_answers import Asked, PromptCall, predicting, read_on, which_given
+from balancedit.layer.prompts import ANSWER_TOKENS
 
 #: What may be said of a step beside its tokens; a step of one token has no logits but its own.
 _SETTINGS: Mapping[str, tuple[Any, ...]] = {
@@ -126,14 +127,15 @@ def steps_ahead(
     if the edited rows go on as is likely: one pass over both.
 
     call: the prompts read by the untouched model, `untouched` the cache that it filled; edited: the
-    same call through the edited layer; drafts: by row, the answer it may come to, its end included.
+    same call through the edited layer; drafts: by row, the answer it may come to, its end included
+    (of a longer one than `ANSWER_TOKENS`, the beginning).
     To be made where calls are decode steps of B + R rows, the first B edited.
     """
     cache, ends, after = edited.out.past_key_values, call.ends, edited.ends
     assert ends is not None
     assert after is not None
     likely = [
-        draft[:-1] if len(draft) > 1 and draft[0] == token else (token,)
+        draft[:ANSWER_TOKENS][:-1] if len(draft) > 1 and draft[0] == token else (token,)
         for token, draft in zip(after.argmax(-1).tolist(), drafts, strict=True)
     ]
     n, device = len(likely), call.prompt.device

@@ -5,8 +5,10 @@ A decision may depend on what the untouched model would say (`layer/old_answers.
 pass is taken for the untouched model's: rows that wait go through the untouched layer in it. Only
 where an edit then turns out to fire is the pass made again, from the edited layer's block on where
 the model allows that; and where that is likely, it is made first, and the pass that decides makes
-the next steps too (`layer/ahead.py`). What called the model (a `generate` with its streamer, its processors and its
-random numbers) sees one pass.
+the next steps too (`layer/ahead.py`).
+
+What called the model (a `generate` with its streamer, its processors and its random numbers) sees
+one pass.
 """
 
 from __future__ import annotations
