@@ -1,10 +1,11 @@
 """What an edit costs a caller's own `generate`: the raw model inside the editor's context against
 the same model without it, in turn, in one process.
 
-Four kinds of prompt, about one edit held (and `--edits` more from other things): its own question,
+Three kinds of prompt, about one edit held (and `--edits` more from other things): its own question,
 where it fires; its own picture under another question, inside the radius, where the untouched model
-says something else; another thing, outside. A row's answer may be longer than the old one, so
-seconds are also given for as many tokens.
+says something else; another thing, outside. Each is answered to its natural stop, where the edited
+answer may be longer than the old one or shorter, and in as many tokens as `--tokens` says, where
+both make the same number.
 
     python studies/raw_cost.py --rounds 20 --out results/pocket/raw-cost.json
 """
@@ -24,20 +25,49 @@ from balancedit.bench.provenance import provenance
 from balancedit.data.catalogue import find
 from balancedit.files.compact import write_lines
 
+MOST = 32  # tokens of an answer that does not stop before
 
-def seconds(editor: Editor, inputs: dict[str, torch.Tensor], tokens: int) -> float:
-    """One `generate` of exactly so many tokens."""
+
+def seconds(
+    editor: Editor, inputs: dict[str, torch.Tensor], tokens: int | None
+) -> tuple[float, int]:
+    """One `generate` of exactly so many tokens, or to its natural stop; and how many it made."""
     model: Any = editor.model
+    least, most = (tokens, tokens) if tokens else (None, MOST)
     started = time.perf_counter()
-    model.generate(**inputs, do_sample=False, min_new_tokens=tokens, max_new_tokens=tokens)
-    return time.perf_counter() - started
+    out = model.generate(**inputs, do_sample=False, min_new_tokens=least, max_new_tokens=most)
+    return time.perf_counter() - started, out.shape[1] - inputs["input_ids"].shape[1]
+
+
+def compared(
+    editor: Editor, inputs: dict[str, torch.Tensor], tokens: int | None, rounds: int
+) -> dict[str, float]:
+    """Both ways in turn, after two rounds that do not count."""
+    plain, edited, made = [], [], (0, 0)
+    for _ in range(rounds + 2):
+        without, old = seconds(editor, inputs, tokens)
+        with editor:
+            within, new = seconds(editor, inputs, tokens)
+        plain.append(without)
+        edited.append(within)
+        made = old, new
+    ratios = [e / p for e, p in zip(edited[2:], plain[2:], strict=True)]
+    return {
+        "plain tokens": made[0],
+        "edited tokens": made[1],
+        "plain": round(statistics.median(plain[2:]), 4),
+        "edited": round(statistics.median(edited[2:]), 4),
+        "ratio": round(statistics.median(ratios), 3),
+        "least": round(min(ratios), 3),
+        "most": round(max(ratios), 3),
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--edits", type=int, default=1, help="edits held")
     parser.add_argument("--rounds", type=int, default=20, help="measurements of each kind")
-    parser.add_argument("--tokens", type=int, default=2, help="tokens generated each time")
+    parser.add_argument("--tokens", type=int, nargs="*", default=[2], help="lengths of answers")
     parser.add_argument("--out", type=Path, help="where to put the figures, as JSON")
     args = parser.parse_args()
     editor = Editor.load("pocket")
@@ -50,27 +80,18 @@ def main() -> None:
         "inside, does not fire": (own.image.open(), "What colour is the background?"),
         "outside": (other.image.open(), other.question),
     }
-    rows: dict[str, dict[str, float]] = {}
+    rows: dict[str, dict[str, dict[str, float]]] = {}
     for kind, (image, question) in asked.items():
         inputs = editor.inputs([image], [question])
         answer = editor.ask(image, question)
         inside = answer.distance is not None and answer.distance <= (answer.radius or 0)
         assert (answer.fired is not None) == (kind == "fires"), f"{kind}: {answer}"
         assert inside == (kind != "outside"), f"{kind}: {answer}"
-        plain, edited = [], []
-        for _ in range(args.rounds + 2):
-            plain.append(seconds(editor, inputs, args.tokens))
-            with editor:
-                edited.append(seconds(editor, inputs, args.tokens))
-        ratios = [e / p for e, p in zip(edited[2:], plain[2:], strict=True)]
-        rows[kind] = {
-            "plain": round(statistics.median(plain[2:]), 4),
-            "edited": round(statistics.median(edited[2:]), 4),
-            "ratio": round(statistics.median(ratios), 3),
-            "least": round(min(ratios), 3),
-            "most": round(max(ratios), 3),
-        }
-        print(f"{kind:24}", rows[kind])
+        rows[kind] = {}
+        for tokens in (None, *args.tokens):
+            made = compared(editor, inputs, tokens, args.rounds)
+            rows[kind][str(tokens or "natural")] = made
+            print(f"{kind:24}", tokens or "natural", made)
     if args.out is not None:
         about = provenance(editor._loaded) | {"edits": args.edits, "tokens": args.tokens}
         write_lines(args.out, {"about": about, "rows": rows})

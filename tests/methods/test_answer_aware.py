@@ -266,21 +266,22 @@ def test_teacher_forcing_decides_as_ask_does(sure: Any) -> None:
 
 
 def test_only_what_may_fire_is_looked_at_again(sure: Any) -> None:
-    """A prompt outside every radius is read once; one inside once more, from its cache, where its
-    first token is the old answer's; and again where the edit fires."""
+    """A prompt inside a radius is read once where its first token is not the old answer's; where
+    it is, once more through the edited layer, and the tokens of the old answer and of the edit's
+    are read behind the two in one pass, the last."""
     editor = sure(scope="answer-aware")
     edit = widened(editor, editor.edit(A, QUESTION, "ab", rephrasings=REWORDED))
     editor.ask(A, QUESTION)  # the first time ways of asking are held against one another
     runs: list[int] = []  # tokens that came to the edited layer
     layer = editor.model.get_submodule(editor.layer)
-    handle = layer.register_forward_pre_hook(lambda _, args: runs.append(args[0].shape[-2]))
+    handle = layer.register_forward_pre_hook(lambda _, args: runs.append(args[0][..., 0].numel()))
     tokens = len(editor._loaded.prompter.answer_ids("no", 2))
     for image, question, fires in ((A, WHO, False), (A, QUESTION, True)):
         n = inputs_of(editor, [image], [question])["input_ids"].shape[1]
         runs.clear()
         assert (editor.ask(image, question).fired == edit.id) == fires
-        again = [tokens - 1, n] if fires else []
-        assert runs == [n, *again, *[1] * (tokens - 1)]
+        assert runs[0] == n
+        assert runs[1:] == ([n, 2 * (tokens - 1)] if fires else [1] * (tokens - 1))
     handle.remove()
 
 

@@ -27,6 +27,9 @@ from balancedit.layer.calls import cached_length
 from balancedit.layer.decisions import AnswerIds
 from balancedit.layer.prompts import evaluating, grown, padded, prompts_alone, with_answers
 
+#: A row of a call, and an answer of which it matters whether the model gives it there.
+Asked = tuple[int, AnswerIds]
+
 _ALIKE, _ALIKE_IN_HALF = 1e-3, 5e-2  # difference of logits, at most, as a share of the largest
 
 
@@ -76,30 +79,37 @@ class OldAnswers:
         """Which of the answers asked about the model gives, by row of the call. wanted: by row, the
         answers; apart: a context in which further passes do not disturb the call's routing, and
         nothing fires."""
-        ends = call.ends
-        left = {row: list(answers) for row, answers in wanted.items()}
-        if ends is not None:
-            likeliest = ends.argmax(-1).tolist()
-            left = {r: [a for a in some if a[0] == likeliest[r]] for r, some in left.items()}
-        pairs = [(row, answer) for row, answers in left.items() for answer in answers]
-        found: dict[int, set[AnswerIds]] = {row: set() for row in wanted}
+        pairs = self.begun(call, wanted)
         if not pairs:
-            return found
+            return {row: set() for row in wanted}
         with apart(), evaluating(call.module):
-            for pair, logits in zip(pairs, self._logits(call, ends, pairs), strict=True):
-                if logits.argmax(-1).tolist() == list(pair[1]):
-                    found[pair[0]].add(pair[1])
-        return found
+            return which_given(wanted, pairs, self._logits(call, call.ends, pairs))
+
+    def begun(self, call: PromptCall, wanted: Mapping[int, Sequence[AnswerIds]]) -> list[Asked]:
+        """Those of the answers asked about whose first token the model gives, as far as the call
+        shows; `wanted` as in `given`."""
+        pairs = [(row, answer) for row, answers in wanted.items() for answer in answers]
+        ends = call.ends
+        if ends is None:
+            return pairs
+        likeliest = ends.argmax(-1).tolist()
+        return [(row, answer) for row, answer in pairs if answer[0] == likeliest[row]]
+
+    def reads_on(self, call: PromptCall) -> bool:
+        """Whether a pass that goes on from a call's cache is known to give what a whole one does,
+        for this model and prompts that are padded like these."""
+        known = self._fit.get((call.module, _is_padded(call)))
+        return bool(known) and call.ends is not None and self._has_prompts_cached(call)
 
     def _logits(
         self,
         call: PromptCall,
         ends: torch.Tensor | None,
-        pairs: Sequence[tuple[int, AnswerIds]],
+        pairs: Sequence[Asked],
     ) -> list[torch.Tensor]:
         """For each (row, answer) the logits (tokens of the answer, V) that predict its tokens."""
         if ends is not None and self._has_prompts_cached(call):
-            padding = not bool(call.prompt.all())
+            padding = _is_padded(call)
             known = self._fit.get((call.module, padding))
             if known is not False:
                 quick = self._behind_cache(call, ends, pairs)
@@ -116,46 +126,28 @@ class OldAnswers:
         """Whether a call's cache holds its prompts and nothing else, in a form that rows can be
         taken of."""
         cache = getattr(call.out, "past_key_values", None)
+        layers = getattr(cache, "layers", ())
         return (
             bool((call.prompt == call.real).all())
             and bool(call.prompt[:, -1].all())  # padding behind a prompt would part it from answers
             and cached_length(cache) == call.prompt.shape[1]
-            and callable(getattr(cache, "batch_select_indices", None))
+            and all(callable(getattr(x, "batch_select_indices", None)) for x in (cache, *layers))
             and ("position_ids" in call.given or not _keeps_positions(call.module))
         )
 
     def _behind_cache(
-        self, call: PromptCall, ends: torch.Tensor, pairs: Sequence[tuple[int, AnswerIds]]
+        self, call: PromptCall, ends: torch.Tensor, pairs: Sequence[Asked]
     ) -> list[torch.Tensor]:
         """From a copy of the call's cache: the answers' tokens but the last in one pass."""
         rows = torch.tensor([row for row, _ in pairs], device=call.prompt.device)
-        first = ends[rows.to(ends.device)][:, None]
-        n = max(len(answer) for _, answer in pairs) - 1
-        if n:
-            cache = copy.deepcopy(call.out.past_key_values)
-            cache.batch_select_indices(rows)
-            described = {"attention_mask": call.real.long()} | {
-                name: call.given[name]
-                for name in ("token_type_ids", "mm_token_type_ids", "position_ids")
-                if isinstance(call.given.get(name), torch.Tensor) and call.given[name].dim() > 1
-            }
-            chosen = {
-                name: value.expand(*value.shape[:-2], len(call.prompt), -1)[..., rows, :]
-                for name, value in described.items()
-            }
-            longer = grown(call.module, chosen, n)
-            described = {
-                name: value if name == "attention_mask" else value[..., -n:]
-                for name, value in longer.items()
-            }
-            tokens = padded([answer[:-1] or (0,) for _, answer in pairs], rows.device)
-            out = call.module(input_ids=tokens, past_key_values=cache, use_cache=True, **described)
-            first = torch.cat([first, out.logits.float().to(first.device)], dim=1)
-        return [row[: len(answer)] for row, (_, answer) in zip(first, pairs, strict=True)]
+        behind = [answer[:-1] for _, answer in pairs]
+        if not any(behind):
+            return predicting(ends, None, pairs)
+        cache = copy.deepcopy(call.out.past_key_values)
+        cache.batch_select_indices(rows)
+        return predicting(ends, read_on(call, cache, rows, behind)[0].logits, pairs)
 
-    def _together(
-        self, call: PromptCall, pairs: Sequence[tuple[int, AnswerIds]]
-    ) -> list[torch.Tensor]:
+    def _together(self, call: PromptCall, pairs: Sequence[Asked]) -> list[torch.Tensor]:
         """Prompts and answers in a pass, all rows of the call with one answer each; in as many
         passes as the row with the most answers has."""
         prompts = prompts_alone(call.given, call.prompt, self.inputs())
@@ -172,6 +164,60 @@ class OldAnswers:
             for row, at in chosen.items():
                 found[at] = logits[row, : len(pairs[at][1])]
         return [logits for logits in found if logits is not None]
+
+
+def read_on(
+    call: PromptCall, cache: Any, rows: torch.Tensor, behind: Sequence[AnswerIds]
+) -> tuple[Any, dict[str, torch.Tensor]]:
+    """One pass over tokens behind prompts that a cache holds; it fills the cache further. rows:
+    (R,) which of the call's prompts the cache's rows are; behind: the R rows' tokens, A at most.
+
+    Gives what the model gave, of logits (R, A, V), and what described the tokens beside their ids.
+    """
+    n = max(map(len, behind))
+    described = {"attention_mask": call.real.long()} | {
+        name: call.given[name]
+        for name in ("token_type_ids", "mm_token_type_ids", "position_ids")
+        if isinstance(call.given.get(name), torch.Tensor) and call.given[name].dim() > 1
+    }
+    chosen = {
+        name: value.expand(*value.shape[:-2], len(call.prompt), -1)[..., rows, :]
+        for name, value in described.items()
+    }
+    longer = {
+        name: value if name == "attention_mask" else value[..., -n:]
+        for name, value in grown(call.module, chosen, n).items()
+    }
+    tokens = padded([tokens or (0,) for tokens in behind], rows.device)
+    out = call.module(input_ids=tokens, past_key_values=cache, use_cache=True, **longer)
+    return out, longer
+
+
+def predicting(
+    ends: torch.Tensor, logits: torch.Tensor | None, pairs: Sequence[Asked]
+) -> list[torch.Tensor]:
+    """For each (row, answer) the logits (tokens of the answer, V) that predict its tokens: (B, V)
+    behind the prompts, and (pairs, A, V) behind the answers' tokens but the last."""
+    rows = torch.tensor([row for row, _ in pairs], device=ends.device)
+    first = ends[rows][:, None]
+    if logits is not None:
+        first = torch.cat([first, logits.float().to(first.device)], dim=1)
+    return [row[: len(answer)] for row, (_, answer) in zip(first, pairs, strict=True)]
+
+
+def which_given(
+    rows: Collection[int], pairs: Sequence[Asked], logits: Sequence[torch.Tensor]
+) -> dict[int, set[AnswerIds]]:
+    """By row, the answers of which every token is the likeliest."""
+    found: dict[int, set[AnswerIds]] = {row: set() for row in rows}
+    for (row, answer), predicted in zip(pairs, logits, strict=True):
+        if predicted.argmax(-1).tolist() == list(answer):
+            found[row].add(answer)
+    return found
+
+
+def _is_padded(call: PromptCall) -> bool:
+    return not bool(call.prompt.all())
 
 
 def _keeps_positions(module: nn.Module) -> bool:

@@ -23,7 +23,7 @@ from balancedit.codebook.pooling import Pool
 from balancedit.errors import RoutingError
 from balancedit.layer.calls import batch_shape, cached_length, chunked_prefill, override
 from balancedit.layer.compiled import check_not_compiled
-from balancedit.layer.deciding import FirstDecisions, Rereads
+from balancedit.layer.deciding import Drafts, FirstDecisions, Rereads, no_draft
 from balancedit.layer.decisions import Decision, OpenTraces, Route, RouteTrace
 from balancedit.layer.old_answers import OldAnswers
 from balancedit.layer.watching import IN_PIECES, CallWatch
@@ -69,12 +69,16 @@ class Router:
         )
         self._undo: list[Callable[[], None]] = []
 
-    def decide_by(self, decide: Decide | None, *, claims: bool = False) -> None:
+    def decide_by(
+        self, decide: Decide | None, *, claims: bool = False, drafts: Drafts | None = None
+    ) -> None:
         """How prompts are routed from now on; None while nothing needs deciding. claims: whether
-        decisions may wait for what the untouched model says."""
+        decisions may wait for what the untouched model says; drafts: what edits that fire will
+        likely say, which decides nothing (`layer/ahead.py`)."""
         self._decide = decide
         if self._first is not None:
             self._first.claims = claims
+            self._first.drafts = drafts or no_draft
 
     @property
     def claims(self) -> bool:

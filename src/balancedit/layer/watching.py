@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from balancedit.errors import RoutingError
+from balancedit.layer.ahead import StepsAhead
 from balancedit.layer.calls import (
     batch_shape,
     cached_length,
@@ -56,10 +57,12 @@ class Call:
 class Session:
     """One `generate`: its first call is the prompt, all later ones are decode steps. shape: (B, T)
     of the prompts it was given; its first call may bring more rows (beams) and more tokens
-    (guesses at the answer)."""
+    (guesses at the answer). ahead: its next steps, where they were
+    made with the first."""
 
     route: Route | None = None
     shape: tuple[int, int] | None = None
+    ahead: StepsAhead | None = None
 
 
 class CallWatch:
@@ -123,6 +126,14 @@ class CallWatch:
             self._depth, self.call, self.session = before
 
     @contextmanager
+    def decoding(self, route: Route) -> Iterator[None]:
+        """Inside the context calls of the model are decode steps under this decision, and have
+        nothing to do with the one under way."""
+        with self.elsewhere():
+            self.session = Session(route=route)
+            yield
+
+    @contextmanager
     def prompt_lengths(self, lengths: Sequence[int] | torch.Tensor | None) -> Iterator[None]:
         """Inside the context, row b's prompt is its first lengths[b] real (non-padding) tokens;
         what follows (an answer, in teacher forcing) never reaches the key."""
@@ -141,6 +152,20 @@ class CallWatch:
         self.call.route = route
         if self.session is not None:
             self.session.route = route
+
+    def made_ahead(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], idle: bool
+    ) -> Any:
+        """What a call of a module gives, where it is the next of the steps made ahead; None where
+        it must be made, and with it all that follow. idle: whether nothing may fire in it."""
+        session = self.session
+        if session is None or session.ahead is None:
+            return None
+        ahead, session.ahead = session.ahead, None
+        made = None if idle else ahead.asked_for(module, named_arguments(module, args, kwargs))
+        if made is not None and ahead.left:
+            session.ahead = ahead
+        return made
 
     def reopen(self) -> None:
         """Forget what was decided in the call under way, which is run (again)."""

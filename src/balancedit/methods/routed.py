@@ -15,6 +15,7 @@ from balancedit.codebook.pooling import Pool
 from balancedit.errors import InputError
 from balancedit.inputs.pairing import Row
 from balancedit.inputs.pictures import Picture
+from balancedit.layer.deciding import Drafts
 from balancedit.layer.decisions import Decision, RouteTrace
 from balancedit.layer.edited import EditedLayer, Transformation
 from balancedit.layer.paths import ancestors, resolve_layer
@@ -104,10 +105,13 @@ class RoutedLayer:
         for forget in self.when_detached:
             forget()
 
-    def decide_by(self, decide: Decide | None, *, claims: bool = False) -> None:
+    def decide_by(
+        self, decide: Decide | None, *, claims: bool = False, drafts: Drafts | None = None
+    ) -> None:
         """How prompts are routed from now on; None while no edit is held. claims: whether a
-        decision may wait for what the untouched model says."""
-        self.router.decide_by(decide, claims=claims)
+        decision may wait for what the untouched model says; drafts: what an edit that fires will
+        likely say, which decides nothing."""
+        self.router.decide_by(decide, claims=claims, drafts=drafts)
 
     def tracing(self) -> AbstractContextManager[RouteTrace]:
         """Collect the routing decisions of the prompts seen inside the context."""

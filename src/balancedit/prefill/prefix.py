@@ -92,12 +92,18 @@ class Prefix:
         with self._recorded(first), self._played(first, every=True):
             yield
 
+    @property
+    def starts_late(self) -> bool:
+        """Whether the second of two passes just now starts at the edited layer's block: where the
+        model is known to fit "generation", and no gradients are wanted."""
+        return not torch.is_grad_enabled() and bool(self._fit.get("generation"))
+
     @contextmanager
     def first_of_two(self) -> Iterator[Callable[[], AbstractContextManager[None]]]:
         """Around a forward pass that may have to be made again, by the same inputs. Gives what to
-        make the second pass in: it starts at the edited layer's block, where the model is known to
-        fit "generation" and no gradients are wanted, else from the beginning."""
-        if torch.is_grad_enabled() or not self._fit.get("generation"):
+        make the second pass in, and any later one: it starts at the edited layer's block where
+        it `starts_late`, else from the beginning."""
+        if not self.starts_late:
             yield nullcontext
             return
         first = RecordedPass()

@@ -99,7 +99,12 @@ class Entries:
     def _route(self) -> None:
         """Prompts are routed by what is held now."""
         decide = self.decide if len(self.codebook) else None
-        self._routing.decide_by(decide, claims=self._claiming > 0)
+        self._routing.decide_by(decide, claims=self._claiming > 0, drafts=self._draft)
+
+    def _draft(self, edit_id: str) -> AnswerIds:
+        """What the rows that an edit fires on will likely say: its target, end included."""
+        loaded, rival = self._routing.loaded, self._rivals.get(edit_id)
+        return tuple(loaded.prompter.answer_ids(rival.target, loaded.eos)) if rival else ()
 
     def decide(self, keys: torch.Tensor) -> list[Decision]:
         """What fires on prompts with these keys (B, D); tensors of whatever may fire are at hand
