@@ -73,8 +73,10 @@ class EditedModel:
     # -- the raw model -----------------------------------------------------------------------
 
     def attached(self) -> AbstractContextManager[nn.Module]:
-        """Inside the context the raw model answers with the edits in force."""
-        return self._holding.attached()
+        """Inside the context the raw model answers with the edits in force, as the store has them
+        whenever the model is called. Raises `RoutingError` where another editor's edits are in
+        force on the model, or another thread is inside."""
+        return self._holding.attached(lasting=True)
 
     def __enter__(self) -> Self:
         context = self.attached()
@@ -92,7 +94,7 @@ class EditedModel:
         left, ``pixel_values`` and what else the processor makes, on the model's device. Every row
         shows as many pictures."""
         asked = checked_rows(list(zip(images, questions, strict=True)))
-        with self.attached():
+        with self._holding.attached():
             rows = self._method.worded(asked)
         inputs = self._loaded.prompter.inputs([i for i, _ in rows], [q for _, q in rows])
         return self._loaded.to_device(inputs)
@@ -109,7 +111,7 @@ class EditedModel:
         prompts: AbstractContextManager[None] = nullcontext()
         if prompt_lengths is not None:
             prompts = self._method.routing.prompt_lengths(prompt_lengths)
-        with self.attached(), prompts:
+        with self._holding.attached(), prompts:
             return self._loaded.model(**inputs)
 
     if not TYPE_CHECKING:  # which would take the name for the type in every line above

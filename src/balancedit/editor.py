@@ -274,7 +274,7 @@ class Editor(EditedModel):
     def revert(self, edit_id: str) -> Edit:
         """Take an edit back; what it had replaced returns. With no edit left the model is the base
         model, bit for bit. Raises `EditNotFoundError` or `StoreError`."""
-        with self._holding.lock:
+        with self._holding.alone():
             self.refresh()
             wanted = self._store.resolve(edit_id)
             changed = self._store.revert(wanted)
@@ -284,7 +284,7 @@ class Editor(EditedModel):
     def save(self, directory: str | Path) -> Path:
         """Copy every edit held into a new store at `directory`. Raises `StoreError` when it holds
         edits already."""
-        with self._holding.lock:
+        with self._holding.alone():
             self.refresh()
             copy_store(self._store, Path(directory))
         return Path(directory)

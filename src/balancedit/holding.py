@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,24 +12,27 @@ from typing import Any
 import torch
 from torch import nn
 
+from balancedit.codebook.exact import exactly
 from balancedit.errors import DamagedEditError
 from balancedit.layer.prompts import evaluating
 from balancedit.methods import Method
 from balancedit.models.loading import LoadedModel
+from balancedit.occupancy import Occupancy
 from balancedit.store import DamagedEdit, EditStore
 
 
 class Holding:
     """Makes a method hold exactly a store's active edits, and attaches it to its model. One thread
-    at a time is inside; the others wait."""
+    at a time is inside (`occupancy.py`)."""
 
     def __init__(self, loaded: LoadedModel, method: Method, store: EditStore) -> None:
-        self.lock = threading.RLock()
         self._loaded = loaded
         self._method = method
         self._store = store
+        self._occupancy = Occupancy(method.routing.modules)
         self._attached = 0
-        self._holder: int | None = None  # the thread that the model is attached in
+        self._working = 0  # calls of the editor's own under way
+        self._syncing = threading.RLock()
         self._damaged: dict[str, DamagedEdit] = {}
         self.sync()
 
@@ -41,45 +44,66 @@ class Holding:
     @property
     def is_attached_here(self) -> bool:
         """Whether the model is attached in this very thread."""
-        return self._holder == threading.get_ident()
+        return self._attached > 0 and self._occupancy.is_here
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Inside the context no other thread of this process changes what is held, or uses it."""
+        return self._occupancy.taken()
 
     @contextmanager
-    def attached(self) -> Iterator[nn.Module]:
-        """Inside the context the raw model answers with the edits in force."""
-        with self.lock:
+    def attached(self, *, lasting: bool = False) -> Iterator[nn.Module]:
+        """Inside the context the raw model answers with the edits in force, as the store has them
+        when it is entered and whenever the model is called. lasting: it ends when the user says so.
+        Raises `RoutingError` where another editor or thread has the model."""
+        with self._occupancy.taken(lasting=lasting):
             if not self._attached:
-                self._method.settle()
-                self._method.routing.attach()
+                self.refresh()
+                with exactly():
+                    self._method.settle()
+                self._method.routing.attach(self._before_call)
             self._attached += 1
-            self._holder = threading.get_ident()
             try:
                 yield self._loaded.model
             finally:
                 self._attached -= 1
                 if not self._attached:
-                    self._holder = None
                     self._method.routing.detach()
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """One of the editor's own calls: with the edits in force, as the store has them now."""
+        """One of the editor's own calls: with the edits in force, as the store has them now, in the
+        model's own precision."""
         with (
-            self.lock,
+            self._occupancy.taken(),
+            exactly(gradients=True),
             evaluating(self._loaded.model),
             self.attached(),
             self._loaded.pictures.reused(),
         ):
             self.refresh()
-            yield
+            self._working += 1
+            try:
+                yield
+            finally:
+                self._working -= 1
+
+    def _before_call(self) -> None:
+        """Before each call of the raw model by somebody else; what a call of the editor's own puts
+        in force before it is stored stays."""
+        if not self._working:
+            self.refresh()
 
     def refresh(self) -> None:
         """Take over what other processes committed to the store."""
         if self._store.changed():
-            with self.lock:
-                self.sync()
+            self.sync()
 
     def sync(self) -> None:
         """Make the method hold exactly the store's active edits."""
+        with self._syncing, exactly():
+            self._sync()
+
+    def _sync(self) -> None:
         wanted = self._store.active()
         held = set(self._method.active())
         missing = [i for i in wanted if i not in held]
@@ -112,7 +136,8 @@ class Holding:
     def _read(self, edit_id: str, read: Callable[[], dict[str, torch.Tensor]]) -> Any:
         """A stored edit's tensors, when they are first wanted."""
         try:
-            return read()
+            with exactly():
+                return read()
         except DamagedEditError as error:
             self._damaged[edit_id] = DamagedEdit(edit_id, error.reason)
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -178,7 +179,21 @@ class Teacher:
 
     def _teach(self, facts: Sequence[tuple[int, Fact]], settled: Settled) -> None:
         """Teach some facts, given with their numbers."""
-        ready = self._prepared(facts, settled)
+        with self._only_stored():
+            self._learn(self._prepared(facts, settled), settled)
+
+    @contextmanager
+    def _only_stored(self) -> Iterator[None]:
+        """What is put in force inside the context and not stored when it is interrupted, by the
+        store, by the caller's `progress` or by Ctrl-C, is in force no longer."""
+        try:
+            yield
+        except BaseException:
+            self._holding.sync()
+            raise
+
+    def _learn(self, ready: Sequence[PreparedFact], settled: Settled) -> None:
+        """Learn from prepared facts, a batch at a time, and keep what comes of it."""
         ask = partial(self._some_of, ready)
         left = iter(ready)
         started = time.perf_counter()
@@ -229,17 +244,13 @@ class Teacher:
         ask: Ask,
     ) -> Iterator[Edit]:
         """Put a batch in force, see what it answers, and store its edits one by one, in order."""
-        try:
-            for (_, new), record in zip(learned, records, strict=True):
-                for retired in new.retires:
-                    self._method.remove(retired)
-                self._method.add(record, new.key, new.tensors)
-            self._method.settle()
-            after = ask([fact for fact, _ in learned])
-            for (fact, new), record, said in zip(learned, records, after, strict=True):
-                picture = small_copy(fact.request.image)
-                done = with_outcome(record, said)
-                yield self._store.commit(done, new.key, dict(new.tensors), picture)
-        except BaseException:
-            self._holding.sync()  # the store is the truth: what it did not take is not held
-            raise
+        for (_, new), record in zip(learned, records, strict=True):
+            for retired in new.retires:
+                self._method.remove(retired)
+            self._method.add(record, new.key, new.tensors)
+        self._method.settle()
+        after = ask([fact for fact, _ in learned])
+        for (fact, new), record, said in zip(learned, records, after, strict=True):
+            picture = small_copy(fact.request.image)
+            done = with_outcome(record, said)
+            yield self._store.commit(done, new.key, dict(new.tensors), picture)

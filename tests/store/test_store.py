@@ -224,13 +224,15 @@ def test_changed_sees_others_only(root: Path, disk: DiskStore) -> None:
         assert other.changed()
         assert other.changed()  # until it looks
         assert list(other.edits()) == ["00000001", "00000002"]
+        assert other.changed(), "records were looked at, and nothing was taken over"
+        assert other.active() == ["00000001", "00000002"]
         assert not other.changed()
         other.revert("00000001")
         assert not other.changed()
         assert disk.changed()
         put(disk, 3)  # its own commit does not hide the other's
         assert disk.changed()
-        disk.edits()
+        disk.active()
         assert not disk.changed()
         put(other, 4)
         assert disk.changed()

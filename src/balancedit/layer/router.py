@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from balancedit.codebook.exact import exactly
 from balancedit.codebook.pooling import Pool
 from balancedit.errors import RoutingError
 from balancedit.layer.calls import batch_shape, cached_length, chunked_prefill, override
@@ -81,17 +82,25 @@ class Router:
             self._first.drafts = drafts or no_draft
 
     @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """The modules that are watched: those on the path, and the key layer."""
+        return (*self._path, self._key_layer)
+
+    @property
     def claims(self) -> bool:
         """Whether decisions may wait for what the untouched model says."""
         return self._first is not None and self._first.claims
 
     # -- attaching ---------------------------------------------------------------------------
 
-    def attach(self) -> None:
-        """Start watching. Only our own hooks are ever removed by `detach`. Raises
-        `UnsupportedModelError` for a model that was compiled meanwhile."""
+    def attach(self, before: Callable[[], None] | None = None) -> None:
+        """Start watching. before: done before each call of the model that is part of no other.
+        Only our own hooks are ever removed by `detach`. Raises `UnsupportedModelError` for a model
+        that was compiled meanwhile."""
         check_not_compiled([*self._path, self._key_layer])
         self._undo += self._watch.attach()
+        if before is not None:
+            self._watch.before = before
         self._undo.append(self._key_layer.register_forward_pre_hook(self._at_key_layer).remove)
         for module in self._generators:
             self._undo.append(override(module, "generate", self._held_over(module)))
@@ -118,6 +127,7 @@ class Router:
 
         @functools.wraps(inner)
         def generate(*args: Any, **kwargs: Any) -> Any:
+            self._watch.begins()
             if not self._is_idle():
                 _check_generation(module, kwargs)
             kwargs.setdefault("disable_compile", True)  # compiled steps may pass hooks over
@@ -201,7 +211,8 @@ class Router:
             return (Decision(),) * len(keys)
         decided = self._first.rows if self._first is not None else None
         if decided is None:
-            return self._decide(keys)
+            with exactly():
+                return self._decide(keys)
         beams = len(keys) // len(decided)
         return [row for row in decided for _ in range(beams)]
 

@@ -80,6 +80,8 @@ class CallWatch:
                 "its prompts cannot be told from padding"
             )
         self._idle = idle
+        self.before: Callable[[], None] | None = None
+        self._own = 0  # passes of ours under way
         self._depth = 0
         self.call: Call | None = None
         self.session: Session | None = None
@@ -94,6 +96,7 @@ class CallWatch:
 
     def forget(self) -> None:
         """Forget every held decision."""
+        self.before = None
         self._depth, self.call, self.session = 0, None, None
         self._by_cache.clear()
 
@@ -119,10 +122,12 @@ class CallWatch:
         """Inside the context calls of the model have nothing to do with the one under way."""
         before = self._depth, self.call, self.session
         self._depth, self.call, self.session = 0, None, None
+        self._own += 1
         try:
             with self.prompt_lengths(None):
                 yield
         finally:
+            self._own -= 1
             self._depth, self.call, self.session = before
 
     @contextmanager
@@ -143,6 +148,12 @@ class CallWatch:
             yield
         finally:
             self._prompt_lengths = previous
+
+    def begins(self, cache: Any = None) -> None:
+        """`before`, where a call begins that is part of no other; cache: what it goes on from."""
+        outermost = self.session is None and not self._own and not cached_length(cache)
+        if outermost and self.before is not None:
+            self.before()
 
     # -- what is held ------------------------------------------------------------------------
 
@@ -180,6 +191,8 @@ class CallWatch:
         if self._depth == 0 or module is self._observed[0]:  # an interrupt may leave depth behind
             self._depth, self.call = 0, Call()
         self._depth += 1
+        if self._depth == 1:
+            self.begins(kwargs.get("past_key_values"))
         if self.call is None:
             return
         if self._depth == 1:

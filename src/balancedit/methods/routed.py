@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
 from balancedit.answering.generate import resumes
 from balancedit.codebook.pooling import Pool
@@ -91,9 +92,15 @@ class RoutedLayer:
         self.layer = EditedLayer(layer, self.router, apply)
         self.when_detached: list[Callable[[], None]] = []  # called when the model is given back
 
-    def attach(self) -> None:
-        """Make the model answer with the edits in force. Undone exactly by `detach`."""
-        self.router.attach()
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """The model's modules that hooks are put on; one editor at a time has them."""
+        return (*self.router.modules, self.layer.layer)
+
+    def attach(self, before: Callable[[], None] | None = None) -> None:
+        """Make the model answer with the edits in force. before: done before each call of the
+        model. Undone exactly by `detach`."""
+        self.router.attach(before)
         self.layer.attach()
         if self.router.claims:  # found out once a model: whether second passes may start late
             resumes(self.loaded, self)

@@ -14,6 +14,7 @@ import torch
 from accelerate.utils import align_module_device
 from torch import nn
 
+from balancedit.codebook.exact import exactly
 from balancedit.errors import BalanceditError, LayerError, ModelLoadError, nearest_names
 from balancedit.layer.old_answers import OldAnswers
 from balancedit.layer.paths import (
@@ -150,6 +151,7 @@ DEFAULT_LR = 1e-4
 DEFAULT_LOW_RANK_LR = 0.05
 
 
+@exactly(gradients=True)
 def load_model(
     model: str | Path | nn.Module,
     *,

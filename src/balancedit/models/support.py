@@ -33,14 +33,19 @@ def check_takes_pictures(config: Any, name: str) -> None:
 
 
 def check_model(model: nn.Module, name: str) -> None:
-    """Raise `UnsupportedModelError` for a model that does not generate text from pictures, or that
-    was compiled."""
+    """Raise `UnsupportedModelError` for a model that does not generate text from pictures, that
+    was compiled, or whose weights allow no learning."""
     config: Any = getattr(model, "config", None)
     if config is None or not callable(getattr(model, "generate", None)):
         raise UnsupportedModelError(
             f"'{name}' is a {type(model).__name__}, not a transformers model that generates text"
         )
     check_not_compiled(model.modules())
+    if any(p.is_inference() for p in model.parameters()):
+        raise UnsupportedModelError(
+            f"'{name}' was loaded inside torch.inference_mode, and nothing can be learned through "
+            "such weights; load it outside"
+        )
     check_config(config, name)
     if "image" not in getattr(model, "input_modalities", ()):
         raise UnsupportedModelError(

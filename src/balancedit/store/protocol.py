@@ -144,7 +144,8 @@ class EditStore(Protocol):
         ...
 
     def changed(self) -> bool:
-        """Whether somebody else has committed since this handle last called `edits` or `active`.
+        """Whether somebody else has committed since this handle last called `active`: what is
+        in force is taken over by that; looking at records hides no change.
 
         Cheap enough to ask before every question; its own commits do not count.
         """

@@ -54,6 +54,13 @@ def read_records(db: sqlite3.Connection, ids: Iterable[str] | None = None) -> di
     return _records(db, f"WHERE id IN ({_EACH})", _listed(ids))
 
 
+def read_same(db: sqlite3.Connection, edit: Edit) -> dict[str, Edit]:
+    """Records in force about the very fact that an edit is about, its picture and its question, by
+    id, oldest first."""
+    where = "WHERE state = 'active' AND image_sha256 = ? AND question = ? AND method = ?"
+    return _records(db, where, edit.image_sha256, edit.question, edit.method)
+
+
 def read_waiting(db: sqlite3.Connection, edit_id: str) -> dict[str, Edit]:
     """Records of the edits that `edit_id` has retired, by id, oldest first."""
     return _records(db, "WHERE retired_by = ?", edit_id)

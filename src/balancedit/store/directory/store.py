@@ -13,6 +13,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -121,6 +122,11 @@ class DiskStore:
         with self._transactions.writing(f"keep edit '{edit.id}'") as db:
             width, index = rows.key_width(db), rows.last_key(db)
             held = rows.read_records(db, [edit.id, *edit.retires])
+            if self._transactions.was_outrun and edit.radius is not None:
+                # Somebody else has committed since this edit was decided on: perhaps the same fact.
+                same = rows.read_same(db, edit)
+                held |= same
+                edit = replace(edit, retires=tuple(dict.fromkeys([*edit.retires, *same])))
             if edit.id in held:
                 raise StoreError(f"edit id '{edit.id}' is already in use; make another one")
             key = checked_key(edit, key, width)
@@ -143,7 +149,7 @@ class DiskStore:
 
     def edits(self) -> dict[str, Edit]:
         """Every record by id, oldest first; reads the database only, no file per edit."""
-        with self._transactions.reading("read its records", looks=True) as db:
+        with self._transactions.reading("read its records") as db:
             return rows.read_records(db)
 
     def records(self, ids: Iterable[str]) -> dict[str, Edit]:

@@ -35,6 +35,12 @@ class Transactions:
         with self._lock, explained(self._root, "look for changes"):
             return self._version() != self._seen
 
+    @property
+    def was_outrun(self) -> bool:
+        """Whether another handle has committed since the records were last looked at; asked where
+        the write lock is held, nobody can any more."""
+        return self._version() != self._seen
+
     def close(self) -> None:
         """Close the database."""
         with self._lock, explained(self._root, "close it"):
