@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -397,3 +398,22 @@ def test_autocast_does_not_reach_keys_and_distances(store: Path) -> None:
     assert inside.answer == plain.answer
     assert inside.neighbours == plain.neighbours
     assert again.radius == pytest.approx(edit.radius, rel=1e-5)
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
+def test_the_index_is_exact_in_the_middle_of_autocast(mode: Any) -> None:
+    """1,500 entries are found through the index, each by its own key."""
+    made = editor()
+    edit = made.edit(A, QUESTION, "ab", rephrasings=REWORDED)
+    tensors = made._method.routing.layer.tensors(edit.id)
+    width = made._method.routing.modules[-1].in_features
+    keys = torch.randn(1500, width, generator=torch.Generator().manual_seed(0))
+    for n, key in enumerate(keys):
+        record = replace(edit, id=f"{n:08x}", radius=1e-4, old_answer=None, old_tokens=())
+        made._method.add(record, key, tensors)
+    made._method.settle()
+    with mode(), torch.autocast("cpu", torch.bfloat16):
+        decided = made._method.routing.router.decisions(keys)
+    assert [d.fired for d in decided] == [f"{n:08x}" for n in range(1500)]
+    made._method.remove("00000000")  # what was built in there can be changed here
+    assert made._method.routing.router.decisions(keys[:1])[0].fired is None

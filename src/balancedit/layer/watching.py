@@ -191,11 +191,10 @@ class CallWatch:
         if self._depth == 0 or module is self._observed[0]:  # an interrupt may leave depth behind
             self._depth, self.call = 0, Call()
         self._depth += 1
-        if self._depth == 1:
-            self.begins(kwargs.get("past_key_values"))
         if self.call is None:
             return
         if self._depth == 1:
+            self.begins(kwargs.get("past_key_values"))
             self.call.outer = module
         held = self.session.route if self.session else None
         given = kwargs if held is not None else named_arguments(module, args, kwargs)
@@ -257,7 +256,7 @@ class CallWatch:
         if not past:
             return None
         route = self._by_cache.get(cache) if weakly_known(cache) else None
-        if route is None and (self._idle()):
+        if route is None and self._idle():
             return Route((Decision(),) * batch)
         if route is None:
             raise RoutingError(
