@@ -233,14 +233,22 @@ class Editor:
             answers = generate_answers(self._loaded, self._method, rows, **how)
         return answers[0].answer if single else [one.answer for one in answers]
 
-    def explain(self, image: Shown | None, question: str, *, nearest: int = 5) -> Explanation:
+    def explain(
+        self,
+        image: Shown | None,
+        question: str,
+        *,
+        nearest: int = 5,
+        max_new_tokens: int | None = None,
+    ) -> Explanation:
         """Why a query gets the answer it gets: the nearest edits, their radii, which one fired, and
-        what the untouched model says."""
+        what the untouched model says. max_new_tokens: as for `ask`, of both answers."""
+        how = check_how(How(max_new_tokens=max_new_tokens))
         picture, question = row = checked(image, question)
         with self._holding.working(), remembering(self._loaded, self._method):
-            answer = generate_answers(self._loaded, self._method, [row])[0].answer
+            answer = generate_answers(self._loaded, self._method, [row], **how)[0].answer
             with self._method.routing.bypass():
-                base = generate_answers(self._loaded, self._method, [row])[0].text
+                base = generate_answers(self._loaded, self._method, [row], **how)[0].text
             matches = self._method.neighbours(picture, question, nearest)
             named = [m.id for m in matches] + ([answer.nearest] if answer.nearest else [])
             edits = self._store.records(named)
