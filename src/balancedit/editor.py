@@ -177,12 +177,20 @@ class Editor(EditedModel):
             answers = generate_answers(self._loaded, self._method, rows, **how)
         return answers[0].answer if single else [one.answer for one in answers]
 
-    def explain(self, image: Shown | None, question: str, *, nearest: int = 5) -> Explanation:
+    def explain(
+        self,
+        image: Shown | None,
+        question: str,
+        *,
+        nearest: int = 5,
+        max_new_tokens: int | None = None,
+    ) -> Explanation:
         """Why a query gets the answer it gets: the nearest edits, their radii, which one fired, and
-        what the untouched model says."""
+        what the untouched model says. max_new_tokens: as for `ask`, of both answers."""
+        how = check_how(How(max_new_tokens=max_new_tokens))
         row = checked(image, question)
         with self._holding.working():
-            return explain_answer(self._loaded, self._method, self._store, row, nearest)
+            return explain_answer(self._loaded, self._method, self._store, row, nearest, how)
 
     def force(
         self,

@@ -13,11 +13,12 @@ import torch
 import rounding
 from balancedit import Editor
 from balancedit.bench.contenders import Contender, parse_all
-from balancedit.bench.protocols import PROTOCOLS, Probe, probes, scores
+from balancedit.bench.protocols import PROTOCOLS, Generate, Probe, probes, scores
 from balancedit.bench.runner import BASE, Runner, Settings
 from balancedit.data.sample import EditSample
 from balancedit.errors import EditFailedError, ImageError
 from balancedit.files.journal import Journal
+from balancedit.models.prompting import Prompter
 from closeness import TIE, assert_alike, least_margin
 from tiny import sample
 
@@ -263,3 +264,40 @@ def test_questions_that_do_not_fit_the_memory_are_asked_in_smaller_batches(
     monkeypatch.setattr(PROTOCOLS["generate"], "outputs", tight)
     assert all("failed" not in row for row in run(tmp_path, make_editor))
     assert sizes[:4] == [32, 16, 8, 8]
+
+
+def test_a_probe_that_the_model_does_not_take_fails_its_sample_alone(
+    make_editor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Prompter._from_chat
+
+    def failing(self: Prompter, images: Any, questions: Any) -> Any:
+        if any("bad" in question for question in questions):
+            raise RuntimeError("not this")
+        return real(self, images, questions)
+
+    monkeypatch.setattr(Prompter, "_from_chat", failing)
+    samples = [SAMPLES[0], replace(SAMPLES[1], rephrases=("is it bad?",)), SAMPLES[2]]
+    for held in ((1,), (3,)):
+        out = tmp_path / str(held[0])
+        rows = run(out, make_editor, held=held, samples=samples)
+        assert [r["sample"] for r in rows if "failed" in r] == ["s2", "s2"]
+        assert all("not this" in r["failed"] for r in rows if "failed" in r)
+        assert len(rows) == 6
+        assert run(out, make_editor, held=held, samples=samples) == rows, "and not again"
+
+
+def test_a_length_for_every_answer_of_a_run(
+    make_editor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    real = Editor.ask
+
+    def ask(self: Editor, *args: Any, **how: Any) -> Any:
+        seen.append(how.get("max_new_tokens"))
+        return real(self, *args, **how)
+
+    monkeypatch.setattr(Editor, "ask", ask)
+    asked = probes(SAMPLES[0])[:2]
+    Generate(3).outputs(make_editor(), asked, 4)
+    assert seen == [3]

@@ -31,6 +31,7 @@ from balancedit.files.journal import Journal, read_header, read_rows
         (["--sequential", "1,x"], "not '1,x'"),
         (["--n", "5", "--sequential", "10"], "--n"),
         (["--n", "0"], "--n"),
+        (["--protocol", "teacher-forced", "--max-new-tokens", "9"], "protocol 'generate'"),
     ],
 )
 def test_wrong_arguments(run, tmp_path: Path, args: list[str], said: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from balancedit.answering.ask import How
 from balancedit.answering.generate import generate_answers, remembering
 from balancedit.answering.protocol import Answers
 from balancedit.codebook.codebook import Match
@@ -23,14 +24,14 @@ class Explains(Answers, Protocol):
 
 
 def explain_answer(
-    loaded: LoadedModel, method: Explains, store: EditStore, row: Row, nearest: int
+    loaded: LoadedModel, method: Explains, store: EditStore, row: Row, nearest: int, how: How
 ) -> Explanation:
     """Ask a question about an image with the edits in force and without, and find its `nearest`
     edits. Called while attached."""
     with remembering(loaded, method):
-        answer = generate_answers(loaded, method, [row])[0].answer
+        answer = generate_answers(loaded, method, [row], **how)[0].answer
         with method.routing.bypass():
-            base = generate_answers(loaded, method, [row])[0].text
+            base = generate_answers(loaded, method, [row], **how)[0].text
         matches = method.neighbours(*row, nearest)
     edits = store.records([m.id for m in matches] + ([answer.nearest] if answer.nearest else []))
     neighbours = tuple(Neighbour(edits[m.id], m.distance, m.radius, m.inside) for m in matches)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 from PIL import Image
 
+from balancedit.answering.ask import How
 from balancedit.bench.metrics import exact_match, token_accuracy, top_k_agreement
 from balancedit.data.sample import EditSample
 from balancedit.editor import Editor
@@ -65,15 +66,19 @@ class EvaluationProtocol(Protocol):
 
 
 class Generate:
-    """Free generation, greedy."""
+    """Free generation, greedy. max_new_tokens: as `Editor.ask` takes it."""
 
     name = "generate"
 
+    def __init__(self, max_new_tokens: int | None = None) -> None:
+        self._max_new_tokens = max_new_tokens
+
     def outputs(self, editor: Editor, asked: Sequence[Probe], batch_size: int) -> list[str]:
         """The generated texts."""
-        answers = editor.ask(
-            [p.image for p in asked], [p.question for p in asked], batch_size=batch_size
-        )
+        how: How = {"batch_size": batch_size}
+        if self._max_new_tokens is not None:
+            how["max_new_tokens"] = self._max_new_tokens
+        answers = editor.ask([p.image for p in asked], [p.question for p in asked], **how)
         return [a.text for a in answers]
 
     def judged(

@@ -21,12 +21,13 @@ from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
 from balancedit.bench.contenders import Contender
 from balancedit.bench.protocols import EvaluationProtocol, Probe, probes, scores
+from balancedit.bench.rows import about_edit, head
 from balancedit.data.sample import EditSample
 from balancedit.editor import Editor
-from balancedit.errors import BalanceditError
+from balancedit.errors import BalanceditError, InputError
 from balancedit.files.journal import Journal
 from balancedit.inputs.images import pixel_hash
-from balancedit.types import BATCH_SIZE, Edit
+from balancedit.types import BATCH_SIZE
 
 BASE = "base"  # stands for the unedited model among the contenders
 EDITS = "edits"  # folder of the stores that sequences of edits are kept in
@@ -81,7 +82,8 @@ class Runner:
             waiting = [c for c in singles if not self._has(c.name, 1, sample)]
             if not waiting and self._has(BASE, 0, sample):
                 continue
-            with self._asking(sample, [(c.name, 1) for c in waiting]) as asked:
+            runs = [(c.name, 1) for c in waiting]
+            with self._asking(sample, runs) as asked, self._failing(sample, runs):
                 self._record_base(sample, asked)
                 for contender in waiting:
                     if contender.name not in editors:
@@ -123,15 +125,27 @@ class Runner:
         cannot be had, the context is entered with no probe and the runs are recorded as failed."""
         if self._unedited is None:
             self._unedited = self._open(None, None)
-        try:
+        asked: Sequence[Probe] = []
+        with self._failing(sample, runs, BalanceditError):
             asked = probes(sample)
-        except BalanceditError as error:
+        with self._unedited.remembering():
+            yield asked
+
+    @contextmanager
+    def _failing(
+        self,
+        sample: EditSample,
+        runs: Sequence[tuple[str, int]],
+        kind: type[BalanceditError] = InputError,
+    ) -> Iterator[None]:
+        """Around what a picture or prompt of the sample may end: what has no result by then is
+        recorded as failed."""
+        try:
+            yield
+        except kind as error:
             for name, size in [(BASE, 0), *runs]:
                 if not self._has(name, size, sample):
                     self._write_failure(name, size, sample, error)
-            asked = []
-        with self._unedited.remembering():
-            yield asked
 
     def _record_base(self, sample: EditSample, asked: Sequence[Probe]) -> None:
         """What the unedited model says, and how it scores."""
@@ -153,8 +167,12 @@ class Runner:
         except BalanceditError as error:
             self._write_failure(contender.name, 1, sample, error)
             return
-        outputs, about = self._outputs(editor, asked)
-        self._write(contender.name, 1, sample, asked, outputs, about | _about(edit))
+        try:
+            outputs, about = self._outputs(editor, asked)
+        except InputError:
+            editor.revert(edit.id)
+            raise
+        self._write(contender.name, 1, sample, asked, outputs, about | about_edit(edit))
         editor.revert(edit.id)
 
     def _sequence(self, size: int) -> None:
@@ -170,7 +188,8 @@ class Runner:
             names = [c.name for c in waiting if not self._has(c.name, size, sample)]
             if not names:
                 continue
-            with self._asking(sample, [(name, size) for name in names]) as asked:
+            runs = [(name, size) for name in names]
+            with self._asking(sample, runs) as asked, self._failing(sample, runs):
                 for name in names:
                     if self._has(name, size, sample):
                         continue
@@ -237,14 +256,14 @@ class Runner:
         touched: Collection[str] = (),
     ) -> None:
         judged = self._protocol.judged(asked, self._before[sample.id], outputs)
-        row = _head(name, size, sample) | about
+        row = head(name, size, sample) | about
         row |= {"scores": scores(asked, judged, touched), "outputs": outputs}
         self._append(row)
 
     def _write_failure(
         self, name: str, size: int, sample: EditSample, error: BalanceditError
     ) -> None:
-        self._append(_head(name, size, sample) | {"failed": str(error)})
+        self._append(head(name, size, sample) | {"failed": str(error)})
 
     def _append(self, row: dict[str, Any]) -> None:
         self._journal.append(row)
@@ -258,16 +277,6 @@ def changed_by_others(held: Sequence[EditSample], sample: EditSample) -> set[str
     return {other.shows for other in held if other is not sample}
 
 
-def _about(edit: Edit) -> dict[str, Any]:
-    """What a result line says of the edit itself; seconds include the answer before it."""
-    return {
-        "edit_seconds": edit.seconds,
-        "radius": edit.radius,
-        "loss": edit.loss,
-        "warnings": list(edit.warnings),
-    }
-
-
 def _facts(editor: Editor) -> set[tuple[str, str, str]]:
     """Question, target and picture of the edits made so far, those retired since among them."""
     edits = editor.edits(states=("active", "retired"))
@@ -278,13 +287,3 @@ def _slug(name: str) -> str:
     """A folder name for a contender, different for different names."""
     readable = re.sub(r"[^A-Za-z0-9.=-]+", "_", name)
     return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
-
-
-def _head(name: str, size: int, sample: EditSample) -> dict[str, Any]:
-    return {
-        "method": name,
-        "held": size,
-        "sample": sample.id,
-        "category": sample.category,
-        "kind": sample.kind,
-    }

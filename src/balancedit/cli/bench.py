@@ -17,7 +17,7 @@ from balancedit.cli.bench_options import (
     askable,
     first,
 )
-from balancedit.cli.options import OutputOptions, with_options
+from balancedit.cli.options import LengthOption, OutputOptions, with_options
 from balancedit.cli.plot import plot
 from balancedit.cli.report import report, show
 from balancedit.cli.rescore import rescore
@@ -76,6 +76,7 @@ def run(
     batch_size: Annotated[
         int, typer.Option(metavar="N", help="Questions asked together; bounds the memory.")
     ] = BATCH_SIZE,
+    max_new_tokens: LengthOption = None,
     layer: LayerOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
@@ -83,7 +84,7 @@ def run(
 ) -> dict[str, Any] | None:
     """Run editing methods over a data set; a run that was killed goes on where it was."""
     from balancedit.bench import contenders
-    from balancedit.bench.protocols import PROTOCOLS
+    from balancedit.bench.protocols import PROTOCOLS, Generate
     from balancedit.data.catalogue import find
     from balancedit.data.problems import LeftOut
 
@@ -94,6 +95,12 @@ def run(
         raise InputError(f"--batch-size is {batch_size}; at least 1 is needed")
     if protocol not in PROTOCOLS:
         raise InputError(f"unknown protocol '{protocol}'{nearest_names(protocol, PROTOCOLS)}")
+    way = PROTOCOLS[protocol]
+    about: dict[str, Any] = {"protocol": protocol}
+    if max_new_tokens is not None:
+        if protocol != Generate.name:
+            raise InputError(f"--max-new-tokens is of the protocol '{Generate.name}'; leave it out")
+        way, about = Generate(max_new_tokens), about | {"max_new_tokens": max_new_tokens}
     dataset = find(data, left_out := LeftOut()) if skip_bad else find(data)
     part = part or dataset.parts[0]
     samples = first(dataset.load(part), n, f"{dataset.name} {part}")
@@ -108,12 +115,12 @@ def run(
     with output.working(f"loading {model} …"):
         loaded = session.load_alone(model, layer, device, dtype, debug=out.debug)
     samples = askable(samples, loaded)
-    identity = subject(loaded, dataset, part) | {"protocol": protocol}
+    identity = subject(loaded, dataset, part) | about
     with output.progress("recording") as progress:
         launch(
             loaded,
             samples,
-            PROTOCOLS[protocol],
+            way,
             Settings(chosen, sizes, batch_size),
             results,
             identity,

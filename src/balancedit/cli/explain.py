@@ -9,6 +9,7 @@ from balancedit.cli import output
 from balancedit.cli.options import (
     DEFAULT_EDITS,
     EditsOption,
+    LengthOption,
     ModelOptions,
     MoreImagesOption,
     OptionalImageArgument,
@@ -30,6 +31,7 @@ def explain(
     options: ModelOptions,
     out: OutputOptions,
     more: MoreImagesOption = None,
+    max_new_tokens: LengthOption = None,
     edits: EditsOption = DEFAULT_EDITS,
 ) -> dict[str, Any] | None:
     """Say which edit answers, how near it lies and how far it reaches."""
@@ -40,7 +42,7 @@ def explain(
     question = check_question(question)
     editor = session.load_editor(options, session.existing_edits(edits), debug=out.debug)
     known = editor.damaged
-    explanation = editor.explain(picture, question)
+    explanation = editor.explain(picture, question, max_new_tokens=max_new_tokens)
     session.warn_of_damage(editor, known)
     if out.json:
         return shapes.explained(explanation)
