@@ -17,6 +17,7 @@ from balancedit.layer.prompts import evaluating
 from balancedit.methods import Method
 from balancedit.models.loading import LoadedModel
 from balancedit.store import DamagedEdit, EditStore
+from balancedit.types import Edit
 
 
 class Holding:
@@ -31,12 +32,25 @@ class Holding:
         self._attached = 0
         self._holder: int | None = None  # the thread that the model is attached in
         self._damaged: dict[str, DamagedEdit] = {}
+        self._of_picture: dict[str, dict[str, None]] = {}  # ids of edits held, by their picture
         self.sync()
 
     @property
     def damaged(self) -> tuple[DamagedEdit, ...]:
         """Edits that are left out, as far as that is known (`EditStore.held`)."""
         return tuple(self._damaged.values())
+
+    def about(self, picture: str) -> list[Edit]:
+        """The edits in force about a picture, oldest first. picture: its `picture_hash`."""
+        ids = self._of_picture.get(picture, {})
+        if not ids:
+            return []
+        in_force = {*self._store.active()} & {*self._method.active()}
+        return [e for e in self._store.records(ids).values() if e.id in in_force]
+
+    def note(self, edit: Edit) -> None:
+        """An edit was put in force, with what was learned at hand."""
+        self._of_picture.setdefault(edit.image_sha256, {})[edit.id] = None
 
     @property
     def is_attached_here(self) -> bool:
@@ -103,10 +117,14 @@ class Holding:
                 for e, read in zip(held.edits, held.read, strict=True)
             ]
             self._method.add_many(replace(held, read=late))
+            taken = held.edits
         else:
             good, damaged = self._store.load(missing)
             for entry in good:
                 self._method.add(entry.edit, entry.key, entry.tensors)
+            taken = [entry.edit for entry in good]
+        for edit in taken:
+            self.note(edit)
         self._damaged |= {d.id: d for d in damaged}
 
     def _read(self, edit_id: str, read: Callable[[], dict[str, torch.Tensor]]) -> Any:

@@ -8,9 +8,8 @@ where one with the same answer does. Decode steps are never touched.
 
 Source: Hartvigsen et al., *Aging with GRACE* (2023), Section 3, and their repository
 (`grace/editors/grace.py`): ε 1, Euclidean distance, 100 steps of Adam with step size 1, values
-started uniformly from [0, 1). Two differences: labels are equal when the target texts are (theirs
-compares the mean of the token ids), and an edit that joins an entry keeps a value of its own in
-reserve, so that reverting the other does not lose it.
+started uniformly from [0, 1). Two differences: labels are equal that are the same answer (theirs
+compares means of token ids), and an edit that joins an entry keeps a value of its own in reserve.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from torch import nn
 from balancedit.codebook.codebook import Codebook, Match, euclidean
 from balancedit.codebook.pooling import last_key, last_position
 from balancedit.errors import EditFailedError, InputError, nearest_names
+from balancedit.inputs.answers import same_answer
 from balancedit.inputs.pairing import Row
 from balancedit.inputs.pictures import Picture
 from balancedit.layer.decisions import Decision
@@ -114,7 +114,7 @@ class DeferralCodebook:
     def ruling(self, key: torch.Tensor, label: str) -> tuple[Ruling, str | None]:
         """What an edit with this key (D,) and label would do, and the nearest entry's id."""
         near = self.nearest(key[None])[0]
-        same = near is not None and self._labels[near.id] == label
+        same = near is not None and same_answer(self._labels[near.id], label)
         return rule(near, same, self._epsilon), near.id if near else None
 
     def admit(self, edit_id: str, key: torch.Tensor, label: str) -> None:
