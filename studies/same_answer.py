@@ -40,7 +40,7 @@ from balancedit.bench.runner import Runner, Settings
 from balancedit.data import pocket
 from balancedit.data.sample import EditSample, LocalityProbe, digest
 from balancedit.files.journal import Journal
-from balancedit.inputs.text import same_text
+from balancedit.inputs.answers import same_answer
 from balancedit.models import pocket as model_of_pocket
 from balancedit.models.loading import BUNDLED, LoadedModel, load_model
 from balancedit.models.pocket import artwork, scenes
@@ -96,7 +96,7 @@ def state(editor: Editor, loaded: LoadedModel, samples: Sequence[EditSample]) ->
     second = asked(editor, shown, reworded)
     return [
         "unsure"
-        if not same_text(one, other)
+        if not same_answer(one, other)
         else "right"
         if exact_match(one, sample.original_answer)
         else "wrong"

@@ -23,7 +23,7 @@ FACTS = [
     Fact(B, QUESTION, "xyz", REWORDED),
     Fact(A, QUESTION, "cd", REWORDED),  # the first again, with another answer
     Fact(tiny.picture(5), OTHER, "ef", ["which kind is it?"]),
-    Fact(B, QUESTION, "xyz", REWORDED),  # the second again, with the same
+    Fact(B, QUESTION, "xyz", ["now what is it?"]),  # the second again, in other words
 ]
 
 
@@ -60,6 +60,7 @@ def test_together_they_overlap_and_conflict_as_one_at_a_time(
     assert related(many) == related(single)
     assert many[2].retires == (many[0].id,), "a conflict inside the batch"
     assert many[4].overlaps == many[1].id, "an overlap inside the batch"
+    assert many[4].retires == (many[1].id,), "no edit is there twice"
     states = [[e.state for e in ed.edits(states=("active", "retired"))] for ed in (together, apart)]
     assert states[0] == states[1]
     asked = ([A, B, tiny.picture(5)], [QUESTION, QUESTION, OTHER])
@@ -193,7 +194,7 @@ def test_a_negative_that_facts_share_is_read_once(make_editor: Any) -> None:
     read.clear()
     with editor:
         for fact in (FACTS[0], FACTS[1]):
-            editor.edit_many([fact])
+            editor.edit_many([replace(fact, answer="cd")])
     assert read == [1 + 1 + 1, 1 + 1], "nor again while the editor is at work"
     editor.edit_many([FACTS[0]])
     assert read[2:] == [3], "the model may be another by now"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from balancedit.errors import BalanceditError
-from balancedit.types import Answer, Edit, Explanation, Fact, FailedEdit
+from balancedit.types import Answer, Edit, Explanation, Fact, FailedEdit, KnownEdit
 from balancedit.version import __version__
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ __all__ = [
     "Explanation",
     "Fact",
     "FailedEdit",
+    "KnownEdit",
     "Pictures",
     "__version__",
 ]

@@ -19,6 +19,7 @@ from balancedit.methods import Method
 from balancedit.models.loading import LoadedModel
 from balancedit.occupancy import Occupancy
 from balancedit.store import DamagedEdit, EditStore
+from balancedit.types import Edit
 
 
 class Holding:
@@ -34,12 +35,25 @@ class Holding:
         self._working = 0  # calls of the editor's own under way
         self._syncing = threading.RLock()
         self._damaged: dict[str, DamagedEdit] = {}
+        self._of_picture: dict[str, dict[str, None]] = {}  # ids of edits held, by their picture
         self.sync()
 
     @property
     def damaged(self) -> tuple[DamagedEdit, ...]:
         """Edits that are left out, as far as that is known (`EditStore.held`)."""
         return tuple(self._damaged.values())
+
+    def about(self, picture: str) -> list[Edit]:
+        """The edits in force about a picture, oldest first. picture: its `picture_hash`."""
+        ids = self._of_picture.get(picture, {})
+        if not ids:
+            return []
+        held, records = {*self._method.active()}, self._store.records(ids)
+        return [e for e in records.values() if e.state == "active" and e.id in held]
+
+    def note(self, edit: Edit) -> None:
+        """An edit was put in force, with what was learned at hand."""
+        self._of_picture.setdefault(edit.image_sha256, {})[edit.id] = None
 
     @property
     def is_attached_here(self) -> bool:
@@ -127,10 +141,14 @@ class Holding:
                 for e, read in zip(held.edits, held.read, strict=True)
             ]
             self._method.add_many(replace(held, read=late))
+            taken = held.edits
         else:
             good, damaged = self._store.load(missing)
             for entry in good:
                 self._method.add(entry.edit, entry.key, entry.tensors)
+            taken = [entry.edit for entry in good]
+        for edit in taken:
+            self.note(edit)
         self._damaged |= {d.id: d for d in damaged}
 
     def _read(self, edit_id: str, read: Callable[[], dict[str, torch.Tensor]]) -> Any:

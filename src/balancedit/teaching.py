@@ -18,14 +18,15 @@ from balancedit.answering.generate import (
     remembering,
     untouched,
 )
-from balancedit.errors import BalanceditError, EditFailedError, InputError
+from balancedit.errors import BalanceditError, EditFailedError
 from balancedit.holding import Holding
+from balancedit.inputs.answers import answer_form, question_form, same_answer
 from balancedit.inputs.pairing import Row
-from balancedit.inputs.pictures import open_pictures, picture_hash, small_copy
-from balancedit.inputs.text import check_answer, check_question, same_text
+from balancedit.inputs.pictures import picture_hash, small_copy
 from balancedit.layer.decisions import Said
 from balancedit.methods import EditRequest, LearnedEdit, Method
 from balancedit.models.loading import LoadedModel
+from balancedit.scope.again import CheckedFact, asked_alike, checked, known, no_fact_twice
 from balancedit.scope.samples import negative_sample, positive_samples
 from balancedit.store import EditStore
 from balancedit.types import BATCH_SIZE, Edit, Fact, FailedEdit, PositiveSource
@@ -39,7 +40,7 @@ Ask = Callable[[Sequence["PreparedFact"]], Sequence[Said]]
 @dataclass(frozen=True)
 class PreparedFact:
     """A fact to learn. number: its place among those given; new: the model knows nothing of it;
-    negative: name of the negative picture;
+    negative: name of the negative picture; warnings: what is to be said of its rephrasings;
     seconds: how long preparing it took, most of it the model's own rephrasing where none is given.
     """
 
@@ -48,6 +49,7 @@ class PreparedFact:
     request: EditRequest
     positives_source: PositiveSource
     negative: str
+    warnings: tuple[str, ...]
     seconds: float
 
     @property
@@ -60,31 +62,29 @@ class PreparedFact:
         return FailedEdit(self.number, self.request.question, error)
 
 
-def prepared(loaded: LoadedModel, method: Method, number: int, fact: Fact) -> PreparedFact:
-    """Check and decode one fact, and make what its scope is measured with. Called while attached.
-    Raises `InputError` or `ImageError`."""
+def prepared(loaded: LoadedModel, method: Method, fact: CheckedFact) -> PreparedFact:
+    """Make what a fact's scope is measured with. Called while attached. Raises `InputError` or
+    `ImageError`."""
     started = time.perf_counter()
-    if fact.image is None:
-        raise InputError("an edit needs an image; give the picture the question is about")
-    picture, question = open_pictures(fact.image), check_question(fact.question)
-    answer = check_answer(fact.answer)
-    anchor, anchor_name = negative_sample(fact.negative, method.negative, picture)
-    loaded.prompter.check_answer(answer)
-    check_prompt(loaded, (picture, question), answer)
+    given = fact.given
+    anchor, anchor_name = negative_sample(given.negative, method.negative, fact.picture)
+    loaded.prompter.check_answer(fact.answer)
+    check_prompt(loaded, fact.query, fact.answer)
     if anchor_name == "given":
-        check_prompt(loaded, (anchor, question))
+        check_prompt(loaded, (anchor, fact.question))
     with method.routing.bypass():
-        positives, source = positive_samples(
-            question, fact.rephrasings, method.positives, loaded.rephraser
+        positives = positive_samples(
+            fact.question, given.rephrasings, method.positives, loaded.rephraser
         )
-    for reworded in positives if source == "given" else ():
-        check_prompt(loaded, (picture, reworded))
+    for reworded in positives.texts if positives.source == "given" else ():
+        check_prompt(loaded, (fact.picture, reworded))
     return PreparedFact(
-        number,
-        fact.new,
-        EditRequest(picture, question, answer, positives, anchor),
-        source,
+        fact.number,
+        given.new,
+        EditRequest(fact.picture, fact.question, fact.answer, positives.texts, anchor),
+        positives.source,
         anchor_name,
+        positives.warnings,
         time.perf_counter() - started,
     )
 
@@ -131,7 +131,7 @@ def record_of(
         old_tokens=learned.old_tokens,
         overlaps=learned.overlaps,
         retires=learned.retires,
-        warnings=learned.warnings,
+        warnings=(*fact.warnings, *learned.warnings),
     )
 
 
@@ -139,9 +139,9 @@ def with_outcome(edit: Edit, said: Said) -> Edit:
     """The record once it is known what is answered just after the edit."""
     after = said.text
     warnings = list(edit.warnings)
-    if same_text(edit.answer_before, edit.target):
+    if same_answer(edit.answer_before, edit.target):
         warnings.append(f"the model already answered '{edit.answer_before}' before the edit")
-    if not same_text(after, edit.target):
+    if not same_answer(after, edit.target):
         cut = f" and more (cut after {len(said.ids)} tokens)" if said.cut else ""
         warnings.append(f"after the edit the model answers '{after}'{cut}, not '{edit.target}'")
     return replace(edit, answer_after=after, warnings=tuple(warnings))
@@ -178,9 +178,14 @@ class Teacher:
         return [outcomes[number] for number in sorted(outcomes)]
 
     def _teach(self, facts: Sequence[tuple[int, Fact]], settled: Settled) -> None:
-        """Teach some facts, given with their numbers."""
+        """Teach some facts, given with their numbers; those that are in force are left as they
+        are."""
         with self._only_stored():
-            self._learn(self._prepared(facts, settled), settled)
+            for part in no_fact_twice(self._checked(facts, settled)):
+                there = self._in_force(part)
+                for number, edit in there.items():
+                    settled(number, known(edit))
+                self._learn([fact for fact in part if fact.number not in there], settled)
 
     @contextmanager
     def _only_stored(self) -> Iterator[None]:
@@ -192,8 +197,42 @@ class Teacher:
             self._holding.sync()
             raise
 
-    def _learn(self, ready: Sequence[PreparedFact], settled: Settled) -> None:
-        """Learn from prepared facts, a batch at a time, and keep what comes of it."""
+    def _checked(
+        self, facts: Sequence[tuple[int, Fact]], settled: Settled
+    ) -> Iterator[CheckedFact]:
+        """The facts that can be read; the others are settled."""
+        for number, fact in facts:
+            try:
+                yield checked(number, fact)
+            except BalanceditError as error:
+                settled(number, FailedEdit(number, str(fact.question), error))
+
+    def _in_force(self, facts: Sequence[CheckedFact]) -> dict[int, Edit]:
+        """The edits, by their facts' numbers, that teach some of these facts already: the same
+        picture, question and answer, made as is asked now, and the model gives that answer."""
+        found: dict[int, Edit] = {}
+        for fact in facts:
+            for edit in self._holding.about(fact.name[0]):
+                same = (question_form(edit.question), answer_form(edit.target)) == fact.name[1:]
+                if same and self._asked_alike(edit, fact.given):
+                    found[fact.number] = edit
+        asked = [fact for fact in facts if fact.number in found]
+        if not asked:
+            return {}
+        now = generate_answers(self._loaded, self._method, [fact.query for fact in asked])
+        return {
+            fact.number: found[fact.number]
+            for fact, answer in zip(asked, now, strict=True)
+            if same_answer(answer.text, fact.answer)
+        }
+
+    def _asked_alike(self, edit: Edit, fact: Fact) -> bool:
+        rephrased, bounded = self._method.positives > 0, self._method.negative is not None
+        return asked_alike(edit, fact, rephrased=rephrased, bounded=bounded)
+
+    def _learn(self, facts: Sequence[CheckedFact], settled: Settled) -> None:
+        """Learn facts, a batch at a time, and keep what comes of it."""
+        ready = self._prepared(facts, settled)
         ask = partial(self._some_of, ready)
         left = iter(ready)
         started = time.perf_counter()
@@ -214,14 +253,14 @@ class Teacher:
                 )
             started = time.perf_counter()
 
-    def _prepared(self, facts: Sequence[tuple[int, Fact]], settled: Settled) -> list[PreparedFact]:
+    def _prepared(self, facts: Sequence[CheckedFact], settled: Settled) -> list[PreparedFact]:
         """The facts that can be learned from; the others are settled."""
         ready: list[PreparedFact] = []
-        for number, fact in facts:
+        for fact in facts:
             try:
-                ready.append(prepared(self._loaded, self._method, number, fact))
+                ready.append(prepared(self._loaded, self._method, fact))
             except BalanceditError as error:
-                settled(number, FailedEdit(number, str(fact.question), error))
+                settled(fact.number, FailedEdit(fact.number, fact.question, error))
         if self._method.asks_untouched:
             return with_untouched(self._loaded, self._method, ready)
         return ready
@@ -253,4 +292,6 @@ class Teacher:
         for (fact, new), record, said in zip(learned, records, after, strict=True):
             picture = small_copy(fact.request.image)
             done = with_outcome(record, said)
-            yield self._store.commit(done, new.key, dict(new.tensors), picture)
+            kept = self._store.commit(done, new.key, dict(new.tensors), picture)
+            self._holding.note(kept)
+            yield kept

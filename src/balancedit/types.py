@@ -88,6 +88,12 @@ class Edit:
 
 
 @dataclass(frozen=True)
+class KnownEdit(Edit):
+    """An edit that was in force already, and answered so, when its fact was taught again: nothing
+    was learned. Its last warning says so; the store's record does not have it."""
+
+
+@dataclass(frozen=True)
 class Fact:
     """One fact to teach, as `Editor.edit` takes it: an image, a question, the new answer, and what
     the edit's scope is made with (other wordings of the question, a negative picture, whether the

@@ -14,7 +14,7 @@ from balancedit.bench.metrics import (
     token_accuracy,
     top_k_agreement,
 )
-from balancedit.inputs.text import vqa_answer
+from balancedit.inputs.vqa import vqa_answer
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ FAULTS = (
     Fault(
         "conflict ignored",
         "the same fact with another answer retires the older edit",
-        (("and not same_text(self._rivals[m.id].target, fact.request.target)", "and False"),),
+        (("self._rivals[edit_id].gives_way(fact, near=edit_id in near)", "False"),),
         ("test_contract.py::test_a_conflict_retires_and_revert_restores[llava-mean]",),
     ),
     Fault(

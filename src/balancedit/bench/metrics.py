@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from balancedit.inputs.text import same_text, vqa_answer
+from balancedit.inputs.answers import same_answer
+from balancedit.inputs.vqa import signs, vqa_answer
 
 RESAMPLES = 2000
 
@@ -34,10 +35,13 @@ class Interval:
 
 
 def exact_match(answer: str, expected: str) -> bool:
-    """True if two answers are equal once normalised as VQA answers are (`text.vqa_answer`); where
-    that leaves nothing of either, if they are the same text."""
+    """True if two answers are the same one (`answers.same_answer`), or equal once normalised as VQA
+    answers are (`vqa.vqa_answer`): that forgives articles, number words and punctuation, but not,
+    as VQA's own scoring does, another sign ("-5" for "5", "A-" for "A+")."""
+    if same_answer(answer, expected):
+        return True
     normalised, wanted = vqa_answer(answer), vqa_answer(expected)
-    return normalised == wanted if normalised or wanted else same_text(answer, expected)
+    return normalised == wanted != "" and signs(answer) == signs(expected)
 
 
 def harmonic_mean(values: Sequence[float]) -> float:

@@ -1,7 +1,7 @@
 """How an edit's probes are asked and judged. Every figure names its protocol.
 
 ``generate``: greedy decoding to the natural stop, whole answers compared after the normalisation of
-`text.vqa_answer`; locality is the text after the edit equal to the text before it.
+`vqa.vqa_answer`; locality is the text after the edit equal to the text before it.
 
 ``teacher-forced``: the expected answer's own tokens are fed in, and the share of them counts that
 is the most likely next token; locality is the agreement of the most likely tokens before and after.

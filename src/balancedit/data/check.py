@@ -16,7 +16,7 @@ from balancedit.data.problems import Problem
 from balancedit.data.reading import Contents
 from balancedit.data.sample import EditSample, FileImage
 from balancedit.errors import DataError
-from balancedit.inputs.text import plain
+from balancedit.inputs.answers import question_form, same_answer
 
 TRAIN = "train"  # parts whose name holds this must not share edits with the others
 
@@ -112,7 +112,7 @@ def _duplicates(contents: Contents) -> Iterator[Problem]:
         earlier, target = first.setdefault(_asked(sample), (where, sample.target))
         if earlier == where:
             continue
-        same = plain(target) == plain(sample.target)
+        same = same_answer(target, sample.target)
         how = "with the same target" if same else f"with the target '{target}'"
         yield Problem("duplicate", where, f"asks the same of the same picture as {earlier}, {how}")
 
@@ -127,4 +127,4 @@ def _leaks(contents: Contents, train: Contents) -> Iterator[Problem]:
 
 def _asked(sample: EditSample) -> tuple[Any, str]:
     image = sample.image.name if isinstance(sample.image, FileImage) else sample.id
-    return image, plain(sample.question)
+    return image, question_form(sample.question)

@@ -14,7 +14,7 @@ from balancedit.data import layout, reading
 from balancedit.data.problems import Report
 from balancedit.data.reading import Contents, Fields
 from balancedit.data.sample import EditSample, LocalityProbe
-from balancedit.inputs.text import vqa_answer
+from balancedit.inputs.vqa import vqa_answer
 
 NAME = "mmedit"
 ABOUT = "E-VQA and E-IC: answers and captions about COCO pictures (Cheng et al. 2023)"

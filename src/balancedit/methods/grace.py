@@ -8,7 +8,7 @@ where one with the same answer does. Decode steps are never touched.
 
 Source: Hartvigsen et al., *Aging with GRACE* (2023), Section 3, and their repository
 (`grace/editors/grace.py`): ε 1, Euclidean distance, 100 steps of Adam with step size 1, values from
-[0, 1). Two differences: labels are equal when the target texts are (theirs compares the mean of the
+[0, 1). Two differences: labels are equal that are the same answer (theirs compares the mean of the
 ids), and an edit that joins an entry keeps its own value, so that the other's reverting loses none.
 """
 
@@ -24,6 +24,7 @@ from torch import nn
 from balancedit.codebook.codebook import Codebook, Match, euclidean
 from balancedit.codebook.pooling import last_key, last_position
 from balancedit.errors import EditFailedError, InputError, nearest_names
+from balancedit.inputs.answers import same_answer
 from balancedit.inputs.pairing import Row
 from balancedit.inputs.pictures import Picture
 from balancedit.layer.decisions import Decision
@@ -110,7 +111,7 @@ class DeferralCodebook:
     def ruling(self, key: torch.Tensor, label: str) -> tuple[Ruling, str | None]:
         """What an edit with this key (D,) and label would do, and the nearest entry's id."""
         near = self.nearest(key[None])[0]
-        same = near is not None and self._labels[near.id] == label
+        same = near is not None and same_answer(self._labels[near.id], label)
         return rule(near, same, self._epsilon), near.id if near else None
 
     def admit(self, edit_id: str, key: torch.Tensor, label: str) -> None:

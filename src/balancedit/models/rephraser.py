@@ -8,12 +8,18 @@ import torch
 from torch import nn
 
 from balancedit.errors import InputError
+from balancedit.inputs.language import is_english
 from balancedit.inputs.text import listed
 from balancedit.models.prompting import Prompter
 from balancedit.scope.rephrasing import Rephraser
 
 #: The wording the paper's authors gave their data set's language model (paper, Appendix A.1).
 PROMPT = "Please rephrase the following question in {n} different ways: {question}"
+#: The same for a question that is not in English.
+IN_ITS_LANGUAGE = (
+    "Please rephrase the following question in {n} different ways, in the language it is written "
+    "in: {question}"
+)
 
 
 def backbone_rephraser(model: nn.Module, prompter: Prompter) -> Rephraser:
@@ -27,7 +33,8 @@ def backbone_rephraser(model: nn.Module, prompter: Prompter) -> Rephraser:
     def rephraser(question: str, n: int) -> list[str]:
         generator: Any = model
         try:
-            inputs = prompter.inputs([None], [PROMPT.format(n=n, question=question)])
+            prompt = PROMPT if is_english(question) else IN_ITS_LANGUAGE
+            inputs = prompter.inputs([None], [prompt.format(n=n, question=question)])
             inputs = {k: v.to(next(model.parameters()).device) for k, v in inputs.items()}
             out = generator.generate(**inputs, do_sample=False, max_new_tokens=40 * n)
         except (InputError, ValueError, RuntimeError, TypeError, KeyError, AttributeError):

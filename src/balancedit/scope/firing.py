@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from balancedit.codebook.codebook import Match
-from balancedit.inputs.text import same_text
+from balancedit.inputs.answers import same_answer
 from balancedit.layer.decisions import AnswerIds, Claim, Decision, Said
 
 
@@ -46,7 +46,7 @@ def old_answer(answers: Sequence[Said]) -> OldAnswer:
     if not first.text.strip() or not first.ids:
         why = "the untouched model has no answer of its own; the radius alone decides"
         return OldAnswer(None, warnings=(why,))
-    other = next((o.text for o in others if not same_text(o.text, first.text)), None)
+    other = next((o.text for o in others if not same_answer(o.text, first.text)), None)
     if other is not None:
         unsure = f"the untouched model answers '{first.text}', and '{other}' when asked in other"
         return OldAnswer(None, warnings=(f"{unsure} words; the radius alone decides",))

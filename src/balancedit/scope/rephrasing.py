@@ -1,16 +1,19 @@
 """Rephrased questions for the positive sample: the backbone's own words, or rules when those fail.
 
-A small backbone may answer with nothing, the same question again, or another question altogether;
-a positive sample made from that would measure the wrong distance. So what it says is checked, and
-what fails is replaced by a plain rewording.
+A small backbone may answer with nothing, the same question again, another question altogether, or
+in another language; a positive sample made from that would measure the wrong distance. So what it
+says is checked, and what fails is replaced: by a plain rewording where the question is in English,
+which is the only language that there are rules for.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
-from balancedit.inputs.text import plain
+from balancedit.inputs.answers import wording
+from balancedit.inputs.language import QUESTION_MARKS, is_english, script, written_otherwise
 from balancedit.types import PositiveSource
 
 #: (question, n) -> up to n rewordings in a model's own words, raw.
@@ -36,41 +39,81 @@ _STARTS = frozenset(
 )
 
 
-def rephrase(
-    question: str, n: int, rephraser: Rephraser | None
-) -> tuple[tuple[str, ...], PositiveSource]:
-    """n rewordings of a question that differ from it and from each other.
+class Rewordings(NamedTuple):
+    """Other wordings of a question, where they come from, and what is to be said about them."""
 
-    The backbone is asked first, when there is one; where it gives fewer than n usable ones, all
-    come from the rules, and the second value says which it was.
+    texts: tuple[str, ...]
+    source: PositiveSource
+    warnings: tuple[str, ...] = ()
+
+
+def rephrase(question: str, n: int, rephraser: Rephraser | None) -> Rewordings:
+    """n wordings of a question that differ from it and from each other, in its language.
+
+    The backbone is asked first, when there is one. Where it gives fewer than n usable ones, all
+    come from rules: those of English for a question in English. For any other language there are
+    none, so what the backbone gave must do; where that is nothing, the question itself written
+    otherwise (without its mark, say) stands in, with a warning.
     """
-    if rephraser is not None:
-        usable = accepted(question, rephraser(question, n))
-        if len(usable) >= n:
-            return tuple(usable[:n]), "model"
-    return tuple(by_rules(question)[:n]), "rules"
+    usable = accepted(question, rephraser(question, n)) if rephraser is not None else []
+    if len(usable) >= n or (usable and not is_english(question)):
+        return Rewordings(tuple(usable[:n]), "model")
+    if is_english(question):
+        return Rewordings(tuple(by_rules(question)[:n]), "rules")
+    texts = tuple(written_otherwise(question)[:n])
+    warning = (
+        f"no rewording in the question's language was found; '{texts[0]}' stands in for one, and "
+        "the radius is a guess: give rephrasings"
+    )
+    return Rewordings(texts, "rules", (warning,))
 
 
 def accepted(question: str, candidates: Iterable[str]) -> list[str]:
-    """The candidates that are questions, on one line, about the same thing, and new."""
-    seen = {plain(question)}
+    """The candidates that are questions in the question's language, on one line, about the same
+    thing, and new."""
+    fits = _fits_english if is_english(question) else _fits_other
+    seen = {wording(question)}
     kept = []
     for candidate in candidates:
         text = candidate.strip().strip('"').strip()
-        words = plain(text)
+        words = wording(text)
         if not words or words in seen or "\n" in text or len(text) > 3 * len(question) + 60:
             continue
-        if not (text.endswith("?") or words.split()[0] in _STARTS):
-            continue
-        if not _same_subject(question, text):
+        if not fits(question, text):
             continue
         seen.add(words)
         kept.append(text)
     return kept
 
 
+def _fits_english(question: str, candidate: str) -> bool:
+    """Whether a candidate is a question about the same thing, by its English words."""
+    is_question = candidate.endswith("?") or wording(candidate).split()[0] in _STARTS
+    return is_question and _same_subject(question, candidate)
+
+
+def _fits_other(question: str, candidate: str) -> bool:
+    """Whether a candidate is a question in the same script, not English, with something of the
+    question's words in it. What a question looks like in a language that writes no mark is not
+    known: there it must end as the question does."""
+    if script(candidate) != script(question) or is_english(candidate):
+        return False
+    asked, said = _pairs(question), _pairs(candidate)
+    if asked and len(asked & said) * 5 < len(asked):
+        return False
+    if candidate[-1] in QUESTION_MARKS:
+        return True
+    return question[-1] not in QUESTION_MARKS and wording(candidate)[-2:] == wording(question)[-2:]
+
+
+def _pairs(text: str) -> set[str]:
+    """All pairs of neighbouring letters: words of a text whose language may not part them."""
+    letters = wording(text).replace(" ", "")
+    return {letters[i : i + 2] for i in range(len(letters) - 1)}
+
+
 def by_rules(question: str) -> list[str]:
-    """Plain rewordings of any question, most natural first; always at least six."""
+    """Plain rewordings of any English question, most natural first; always at least six."""
     core = question.strip()
     bare = core.rstrip("?!. ").strip() or core
     lowered = bare if _is_name(bare) else bare[:1].lower() + bare[1:]
@@ -90,11 +133,11 @@ def by_rules(question: str) -> list[str]:
 
 def _distinct(question: str, options: Iterable[str]) -> list[str]:
     """Options that differ from the question and from each other, in order."""
-    seen = {plain(question)}
+    seen = {wording(question)}
     kept = []
     for option in options:
-        if plain(option) not in seen:
-            seen.add(plain(option))
+        if wording(option) not in seen:
+            seen.add(wording(option))
             kept.append(option)
     return kept
 

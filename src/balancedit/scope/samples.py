@@ -6,32 +6,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from balancedit.errors import InputError
+from balancedit.inputs.answers import same_question
 from balancedit.inputs.images import ANCHORS
 from balancedit.inputs.pictures import Picture, Shown, anchors, each, open_pictures
-from balancedit.inputs.text import check_question, same_text
-from balancedit.scope.rephrasing import Rephraser, rephrase
-from balancedit.types import PositiveSource
+from balancedit.inputs.text import check_question
+from balancedit.scope.rephrasing import Rephraser, Rewordings, rephrase
 
 
 def positive_samples(
     question: str, rephrasings: Sequence[str], wanted: int, rephraser: Rephraser | None
-) -> tuple[tuple[str, ...], PositiveSource]:
+) -> Rewordings:
     """Rephrasings of a question, as many as are wanted, and where they come from: the caller, or
     the model by its rephraser. Called while no edit can fire. Raises `InputError` for rephrasings
     that are none."""
     if isinstance(rephrasings, str):
         rephrasings = [rephrasings]
     if not wanted:
-        return (), "none"
+        return Rewordings((), "none")
     if rephrasings:
         texts = [check_question(g) for g in rephrasings]
-        new = [t for t in dict.fromkeys(texts) if not same_text(t, question)]
+        new = [t for t in dict.fromkeys(texts) if not same_question(t, question)]
         if not new:
             raise InputError(
                 "every rephrasing given is the question itself; word it differently, or give none "
                 "and the model makes its own"
             )
-        return tuple(new), "given"
+        return Rewordings(tuple(new), "given")
     return rephrase(question, wanted, rephraser)
 
 

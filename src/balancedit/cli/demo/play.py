@@ -10,8 +10,8 @@ from PIL import Image
 
 from balancedit.cli.demo import pictures, script
 from balancedit.cli.demo.script import Probe
+from balancedit.inputs.answers import same_answer
 from balancedit.inputs.images import open_image, solid
-from balancedit.inputs.text import same_text
 from balancedit.types import Answer, Edit, Explanation
 
 if TYPE_CHECKING:
@@ -32,13 +32,13 @@ class Outcome:
     def right_before(self) -> bool | None:
         """Whether the untouched model was right; None where nothing is."""
         truth = self.probe.truth
-        return None if truth is None else same_text(self.before.text, truth)
+        return None if truth is None else same_answer(self.before.text, truth)
 
     @property
     def as_hoped(self) -> bool:
         """The new name where the edit should reach, the very same answer everywhere else."""
         if self.probe.reached:
-            return same_text(self.during.text, script.NEW_NAME)
+            return same_answer(self.during.text, script.NEW_NAME)
         return self.during.text == self.before.text
 
     def to_dict(self) -> dict[str, Any]:

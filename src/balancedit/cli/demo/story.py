@@ -13,7 +13,7 @@ from rich.text import Text
 from balancedit.cli import output
 from balancedit.cli.demo import script
 from balancedit.cli.explain import bar
-from balancedit.inputs.text import same_text
+from balancedit.inputs.answers import same_answer
 from balancedit.types import Answer, Edit, Explanation
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Story:
         for probe, answer in zip(script.PROBES, answers, strict=True):
             if probe.picture != script.PICTURE or probe.role == "rephrased":
                 continue
-            good = same_text(answer.text, probe.truth or "")
+            good = same_answer(answer.text, probe.truth or "")
             right, total = right + good, total + 1
             table.add_row(mark(good), "", probe.question, output.printable(answer.text), "")
         self._console.print(table)

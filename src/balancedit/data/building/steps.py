@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from balancedit.data.building.facts import Fact
-from balancedit.inputs.text import listed, plain, same_text
+from balancedit.inputs.answers import answer_form, same_answer, wording
+from balancedit.inputs.text import listed
 
 #: What earlier steps gave, by the step's name.
 Done = Mapping[str, Any]
@@ -109,7 +110,7 @@ def short_answer(reply: str, limit: int = MAX_WORDS) -> str:
     text = bracketed[1] if bracketed else (lines[0] if lines else "")
     text = _LABEL.sub("", text)
     text = text.strip().strip("\"'`*").rstrip(".").strip()
-    if not plain(text):
+    if not wording(text):
         raise Rejected("the reply holds no answer")
     if len(text.split()) > limit:
         raise Rejected(f"the reply has {len(text.split())} words, not a short answer")
@@ -128,12 +129,13 @@ def _locality_answer(reply: str, fact: Fact, done: Done, n: int) -> str:
 def _another(reply: str, fact: Fact, others: Mapping[str, str]) -> str:
     """An answer to the fact's question that neither is nor holds one of the others."""
     answer = short_answer(reply)
-    if "?" in answer or plain(fact.question) in plain(answer):
+    if "?" in answer or wording(fact.question) in wording(answer):
         raise Rejected(f"'{answer}' repeats the question")
     for name, other in others.items():
-        if same_text(answer, other):
+        if same_answer(answer, other):
             raise Rejected(f"'{answer}' is {name}")
-        if plain(other) and f" {plain(other)} " in f" {plain(answer)} ":
+        form = wording if wording(other) == answer_form(other) else answer_form  # signs count
+        if f" {form(other)} " in f" {form(answer)} ":
             raise Rejected(f"'{answer}' holds {name}")
     return answer
 
@@ -143,11 +145,11 @@ def _object(reply: str, fact: Fact, done: Done, n: int) -> str:
 
 
 def _rephrases(reply: str, fact: Fact, done: Done, n: int) -> list[str]:
-    seen, kept = {plain(fact.question)}, []
+    seen, kept = {wording(fact.question)}, []
     for text in listed(reply):
         fits = text.endswith("?") and len(text) <= 3 * len(fact.question) + 60
-        if fits and plain(text) and plain(text) not in seen:
-            seen.add(plain(text))
+        if fits and wording(text) and wording(text) not in seen:
+            seen.add(wording(text))
             kept.append(text)
     if len(kept) < n:
         raise Rejected(f"{len(kept)} of {n} rephrasings are questions that differ from the others")

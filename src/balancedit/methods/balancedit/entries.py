@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 
 from balancedit.codebook.codebook import DISTANCES, Codebook
 from balancedit.errors import DamagedEditError, EditNotFoundError
-from balancedit.inputs.text import same_text
+from balancedit.inputs.answers import same_question
 from balancedit.layer.decisions import AnswerIds, Decision
 from balancedit.methods.balancedit.measuring import MeasuredFact
+from balancedit.methods.balancedit.rivals import Rival
 from balancedit.methods.routed import RoutedLayer
 from balancedit.scope.firing import by_claims, by_radius
 from balancedit.store.protocol import HeldEdits
@@ -31,25 +31,41 @@ class Entries:
         self._routing = routing
         self.codebook = Codebook(DISTANCES[distance])
         self._rivals: dict[str, Rival] = {}
+        self._of_picture: dict[str, dict[str, None]] = {}  # ids by the picture, oldest first
         self._claiming = 0  # entries with an old answer
 
     def relations(self, fact: MeasuredFact) -> tuple[str | None, tuple[str, ...]]:
         """Which held edit a new one starts from, and which it replaces.
 
         Overlap: the new key lies inside a radius; fine-tuning starts from the nearest such entry.
-        Conflict: the same fact again with another answer, that is, each key lies as near to the
-        other as a rephrasing does to its own; the older edit is retired.
+        Conflict: the same fact again with another answer (`Rival.gives_way`); the older edit is
+        retired.
         """
         overlaps = self.codebook.containing(fact.key)
         while overlaps is not None and not self._readable([overlaps.id]):
             overlaps = self.codebook.containing(fact.key)
-        retires = tuple(
+        near = [
             m.id
             for m in self.codebook.within(fact.key, fact.radius.d_positive)
-            if m.distance <= min(fact.radius.d_positive, self._rivals[m.id].d_positive)
-            and not same_text(self._rivals[m.id].target, fact.request.target)
+            if m.distance <= self._rivals[m.id].d_positive
+        ]
+        here = self._of_picture.get(fact.picture, {})
+        retires = tuple(
+            edit_id
+            for edit_id in dict.fromkeys([*near, *here])
+            if self._rivals[edit_id].gives_way(fact, near=edit_id in near)
         )
         return overlaps.id if overlaps else None, retires
+
+    def said_of(self, retired: Sequence[str], question: str) -> tuple[str, ...]:
+        """What is to be said of edits that a fact asked with another question replaces."""
+        return tuple(
+            f"it replaces edit {edit_id} ('{rival.question}' → '{rival.target}'), which is about "
+            "the same fact"
+            for edit_id in retired
+            for rival in [self._rivals[edit_id]]
+            if not same_question(rival.question, question)
+        )
 
     def add(self, edit: Edit, key: torch.Tensor, tensors: Mapping[str, torch.Tensor]) -> None:
         """Put an entry in force. key: (D,); tensors: the transformation, ``weight`` (O, D), or
@@ -74,14 +90,24 @@ class Entries:
         if edit.old_answer is not None and not tokens:  # a record made before they were kept
             loaded = self._routing.loaded
             tokens = (tuple(loaded.prompter.answer_ids(edit.old_answer, loaded.eos)),)
-        self._rivals[edit.id] = Rival(edit.target, _known(edit.d_positive), tokens)
+        self._rivals[edit.id] = rival = Rival(
+            (edit.question, *edit.positives),
+            edit.target,
+            edit.image_sha256,
+            _known(edit.d_positive),
+            edit.old_answer,
+            tokens,
+        )
+        self._of_picture.setdefault(rival.picture, {})[edit.id] = None
         self._claiming += bool(tokens)
 
     def remove(self, edit_id: str) -> None:
         """Take an entry out of force; keys, radii and transformations of the others stay."""
         self.codebook.remove(edit_id)
         self._routing.layer.remove(edit_id)
-        self._claiming -= bool(self._rivals.pop(edit_id).old_tokens)
+        rival = self._rivals.pop(edit_id)
+        self._claiming -= bool(rival.old_tokens)
+        del self._of_picture[rival.picture][edit_id]
         self._route()
 
     def settle(self) -> None:
@@ -133,15 +159,6 @@ class Entries:
         for edit_id in lost:
             self.remove(edit_id)
         return not lost
-
-
-@dataclass(frozen=True, slots=True)
-class Rival:
-    """What of an entry later edits and decisions are compared with."""
-
-    target: str
-    d_positive: float
-    old_tokens: tuple[AnswerIds, ...]
 
 
 def _known(value: float | None) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 
 import torch
@@ -24,6 +25,7 @@ from balancedit.learning.answer_rows import Residual
 from balancedit.methods.balancedit.config import BalancEditConfig
 from balancedit.methods.protocol import EditRequest
 from balancedit.methods.routed import Prompt, RoutedLayer
+from balancedit.scope.firing import OldAnswer, old_answer
 from balancedit.scope.radius import Radius, influence_radius
 
 _FAR_KEYS = 1024  # negatives whose keys are remembered while attached
@@ -45,6 +47,22 @@ class MeasuredFact:
     x: torch.Tensor
     y: torch.Tensor
     residual: Residual | None
+
+    @cached_property
+    def picture(self) -> str:
+        """The `picture_hash` of what it is about."""
+        return picture_hash(self.request.image)
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """Its question, then the rephrasings."""
+        return self.request.question, *self.request.positives
+
+    @cached_property
+    def old_answer(self) -> OldAnswer:
+        """What the untouched model must say where the edit fires."""
+        said = self.untouched_answers
+        return old_answer(said) if said else OldAnswer(None)
 
 
 class Measuring:

@@ -20,10 +20,10 @@ from balancedit.learning.low_rank import EitherForm, full_weight, is_full, kept,
 from balancedit.methods.balancedit.config import BalancEditConfig
 from balancedit.methods.balancedit.entries import Entries
 from balancedit.methods.balancedit.measuring import MeasuredFact, Measuring
+from balancedit.methods.balancedit.rivals import ask_the_same
 from balancedit.methods.protocol import EditRequest, LearnedEdit
 from balancedit.methods.routed import RoutedLayer
 from balancedit.models.loading import LoadedModel
-from balancedit.scope.firing import OldAnswer, old_answer
 from balancedit.store.protocol import HeldEdits
 from balancedit.types import BATCH_SIZE, Edit
 
@@ -123,7 +123,10 @@ class BalancEdit:
             routed = nearest.distance if nearest is not None and nearest.inside else -math.inf
             for j in range(k):
                 reach = max(facts[j].radius.value, fact.radius.d_positive, routed)
-                if apart[j][k] <= reach:
+                here = facts[j].picture == fact.picture
+                if apart[j][k] <= reach or (
+                    here and ask_the_same(facts[j].questions, fact.questions)
+                ):
                     return k
             if retiring and (overlaps or retires):
                 return k
@@ -141,7 +144,7 @@ class BalancEdit:
             if isinstance(trained, EditFailedError):
                 edits.append(trained)
                 continue
-            old = old_answer(fact.untouched_answers) if fact.untouched_answers else OldAnswer(None)
+            old = fact.old_answer
             edits.append(
                 LearnedEdit(
                     key=fact.key.cpu(),
@@ -155,7 +158,11 @@ class BalancEdit:
                     old_tokens=old.tokens,
                     overlaps=overlaps,
                     retires=retires,
-                    warnings=(*fact.radius.warnings, *old.warnings),
+                    warnings=(
+                        *fact.radius.warnings,
+                        *old.warnings,
+                        *self.entries.said_of(retires, fact.request.question),
+                    ),
                 )
             )
         return edits
