@@ -25,6 +25,7 @@ from balancedit import Editor
 from balancedit.bench.provenance import provenance
 from balancedit.data.catalogue import find
 from balancedit.files.compact import write_lines
+from balancedit.layer import deciding
 
 Clock = Callable[[], float]
 CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -81,8 +82,13 @@ def main() -> None:
         default="wall",
         help="cpu: this process's own seconds, for a machine with other work; with one thread",
     )
+    parser.add_argument(
+        "--apart", action="store_true", help="make no decode step in the pass that decides"
+    )
     parser.add_argument("--out", type=Path, help="where to put the figures, as JSON")
     args = parser.parse_args()
+    if args.apart:
+        deciding.extends = lambda _: False  # type: ignore[assignment]
     editor = Editor.load("pocket")
     samples = [s for s in find("okedit-pocket").load("edit-train") if s.kind == "name"]
     for sample in samples[: args.edits]:
@@ -106,7 +112,7 @@ def main() -> None:
             rows[kind][str(tokens or "natural")] = made
             print(f"{kind:24}", tokens or "natural", made)
     if args.out is not None:
-        about = provenance(editor._loaded) | {"edits": args.edits, "clock": args.clock}
+        about = provenance(editor._loaded) | {k: vars(args)[k] for k in ("edits", "clock", "apart")}
         write_lines(args.out, {"about": about, "rows": rows})
 
 
