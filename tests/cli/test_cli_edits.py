@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from pathlib import Path
@@ -219,3 +220,15 @@ def test_several_pictures_in_one_prompt(run, on_tiny, picture, tmp_path) -> None
     assert "'none' asks without a picture" in nothing.error
     one = run("edit", *both[:2], "cd", *both[2:], "--negative", other, *on_tiny)
     assert "the edit shows 2 pictures, its negative 1" in one.error
+
+
+def test_a_picture_in_the_arguments_and_an_answer_cut_short(run, on_tiny, picture) -> None:
+    url = "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()
+    whole = run("ask", picture, "what is this?", *on_tiny, "--json").json
+    assert whole["cut"], "random weights know no end"
+    assert run("ask", url, "what is this?", *on_tiny, "--json").json == whole
+    ran = run("ask", url, "what is this?", *on_tiny, "--max-new-tokens", "2")
+    assert "(cut: the model goes on; --max-new-tokens gives more)" in ran.out
+    explained = run("explain", url, "what is this?", *on_tiny, "--max-new-tokens", "2", "--json")
+    assert len(explained.json["base_answer"]) <= 2
+    assert run("ask", url, "what is this?", *on_tiny, "--max-new-tokens", "0").code == 2
