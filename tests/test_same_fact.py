@@ -226,13 +226,18 @@ def test_other_methods_know_their_facts_too(make: Any, method: str) -> None:
 def test_the_edit_that_fires_is_named_though_another_is_nearer(make: Any) -> None:
     """FAULTS 2.5."""
     editor = make(scope="answer-aware")
-    fires = taught(editor, QUESTION, "ab", REWORDED)
-    nearer = taught(editor, WHO, "xyz", "who", image=B)
-    editor._method.entries.codebook._radii.rows[:] = 1e9
-    answer = editor.ask(B, QUESTION)
+    fires = taught(editor, REWORDED, "ab", QUESTION, image=B)
+    nearer = taught(editor, WHO, "xyz", "who, who?")
+    assert (fires.old_answer, nearer.old_answer) == (SAYS[QUESTION], SAYS[WHO])
+    with editor:
+        keys = editor._method.routing.prefill_keys([A, B], [QUESTION, REWORDED])
+    for edit, key in ((fires, keys[1]), (nearer, keys[0])):
+        editor._method.entries.codebook.remove(edit.id)
+        editor._method.entries.codebook.add(edit.id, key, 1e9)
+    answer = editor.ask(A, QUESTION)
     assert answer.fired == answer.nearest == fires.id
     assert answer.text == "ab"
-    found = editor.explain(B, QUESTION)
+    found = editor.explain(A, QUESTION)
     assert [n.edit.id for n in found.neighbours] == [nearer.id, fires.id]
     named = {n.edit.id: n for n in found.neighbours}
     assert found.answer == answer

@@ -53,9 +53,13 @@ def failed_edit(failure: FailedEdit) -> Shape:
     return {"number": failure.number, "question": failure.question, "error": str(failure.error)}
 
 
-def taught(edits: Iterable[Edit], failed: Iterable[FailedEdit]) -> Shape:
-    """What came of many facts."""
-    return {"edits": [edit(e) for e in edits], "failed": [failed_edit(f) for f in failed]}
+def taught(edits: Iterable[Edit], known: Iterable[Edit], failed: Iterable[FailedEdit]) -> Shape:
+    """What came of many facts: edits, ids of those that were there already, failures."""
+    return {
+        "edits": [edit(e) for e in edits],
+        "known": [e.id for e in known],
+        "failed": [failed_edit(f) for f in failed],
+    }
 
 
 def reverted(record: Edit, restored: Sequence[Edit], active: int) -> Shape:

@@ -15,6 +15,7 @@ from balancedit.bench.metrics import (
     top_k_agreement,
 )
 from balancedit.inputs.vqa import vqa_answer
+from languages import LANGUAGES, Language
 
 
 @pytest.mark.parametrize(
@@ -56,10 +57,24 @@ def test_the_same_answer(said: str, wanted: str) -> None:
         ("eleven", "11"),  # the rule ends at ten
         ("की", "का"),  # vowel signs are no punctuation
         ("snowy owl", "owl"),
+        ("-5", "5"),  # VQA's own form has no signs
+        ("+5", "-5"),
+        ("A+", "A-"),
+        ("C++", "C"),
+        ("C++", "C#"),
     ],
 )
 def test_another_answer(said: str, wanted: str) -> None:
     assert not exact_match(said, wanted)
+
+
+@pytest.mark.parametrize("language", LANGUAGES, ids=lambda language: language.name)
+def test_answers_in_any_language(language: Language) -> None:
+    for way in language.same:
+        assert exact_match(way, language.same[0])
+    for other in language.others:
+        forgiven = other == "Masse"  # VQA's form folds case fully: ß is ss
+        assert exact_match(language.same[0], other) == forgiven, other
 
 
 def test_normalising_again_changes_nothing() -> None:

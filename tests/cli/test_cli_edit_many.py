@@ -52,6 +52,36 @@ def test_without_a_bad_fact_the_exit_code_is_0(
     assert "→ ab" in ran.out
 
 
+def test_a_file_run_again_says_what_was_there_already(
+    run: Any, on_tiny: list[str], tmp_path: Path
+) -> None:
+    for name, seed in (("a.png", 1), ("b.png", 2)):
+        tiny.picture(seed).save(tmp_path / name)
+    first = run("edit-many", written(tmp_path / "f.jsonl", FACTS[0]), *on_tiny, "--json").json
+    assert first["known"] == []
+    file = written(tmp_path / "f.jsonl", *FACTS)
+    ran = run("edit-many", file, *on_tiny)
+    assert (ran.code, "1 edits kept in edits, 1 were there already." in ran.out) == (0, True)
+    again = run("edit-many", file, *on_tiny, "--json").json
+    assert again["known"] == [e["id"] for e in again["edits"]]
+    assert again["known"][0] == first["edits"][0]["id"]
+    alone = run("edit", "a.png", FACTS[0]["question"], "ab", *on_tiny)
+    assert f"edit {again['known'][0]} was there already" in alone.out
+    assert "warning: this was taught before" in alone.err
+    assert len(run("list", "--json").json["edits"]) == 2
+
+
+def test_a_replacement_is_said_whatever_else_is(
+    run: Any, on_tiny: list[str], tmp_path: Path
+) -> None:
+    tiny.picture(1).save(tmp_path / "a.png")
+    facts = [FACTS[0], FACTS[0] | {"answer": "cd"}]
+    ran = run("edit-many", written(tmp_path / "f.jsonl", *facts), *on_tiny)
+    first = run("list", "--all", "--json").json["edits"][0]
+    assert first["state"] == "retired"
+    assert f"replaces {first['id']}" in ran.out
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

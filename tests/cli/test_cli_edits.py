@@ -140,9 +140,11 @@ def test_negative_may_be_a_picture_or_a_colour(run, on_tiny, picture) -> None:
 
 
 def test_an_answer_the_model_gives_anyway_is_a_warning(run, on_tiny, picture, learned) -> None:
-    ran = run("edit", picture, QUESTION, "ab", *REWORDED, *on_tiny)
+    other = ["--rephrase", "it's what?"]  # asked as before, it would not be learned again
+    ran = run("edit", picture, QUESTION, "ab", *other, *on_tiny)
     assert ran.code == 0
     assert "warning: the model already answered" in ran.err
+    assert f"replaces  {learned['id']}" in ran.out
 
 
 def test_a_damaged_edit_is_named_and_left_out(run, on_tiny, picture, learned) -> None:

@@ -87,8 +87,11 @@ def edit(
 
 
 def _print(record: Edit, edits: Path) -> None:
+    from balancedit.types import KnownEdit
+
     console = output.console()
-    console.print(f"edit {record.id}", style="bold")
+    there = isinstance(record, KnownEdit)
+    console.print(f"edit {record.id}{' was there already' if there else ''}", style="bold")
     before, after = record.answer_before, record.answer_after or ""
     console.print(f"  question  {output.printable(record.question)}")
     console.print(f"  answer    {output.printable(before)} → {output.printable(after)}")

@@ -50,7 +50,7 @@ def edit_many(
     for failure in tally.failed:
         output.note("warning", f"fact {failure.number + 1} was not learned: {failure.error}")
     if out.json:
-        return shapes.taught(tally.edits, tally.failed)
+        return shapes.taught(tally.edits, tally.known, tally.failed)
     _print(tally, edits)
     return 1 if tally.failed else 0
 
@@ -61,6 +61,20 @@ class _Tally:
 
     edits: list[Edit]
     failed: list[FailedEdit]
+
+    @property
+    def known(self) -> list[Edit]:
+        """The edits that were there already, each once."""
+        from balancedit.types import KnownEdit
+
+        return list({e.id: e for e in self.edits if isinstance(e, KnownEdit)}.values())
+
+    @property
+    def learned(self) -> list[Edit]:
+        """The edits that are new."""
+        from balancedit.types import KnownEdit
+
+        return [e for e in self.edits if not isinstance(e, KnownEdit)]
 
     @classmethod
     def of(cls, settled: list[Edit | FailedEdit]) -> _Tally:
@@ -144,15 +158,23 @@ def _print(tally: _Tally, edits: Path) -> None:
 
     console = output.console()
     table = Table("edit", "question", "before → after", "note", box=None, padding=(0, 2, 0, 0))
-    for record in tally.edits:
-        answers = f"{record.answer_before} → {record.answer_after}"
-        note = f"overlaps {record.overlaps}" if record.overlaps else ""
-        if record.retires:
-            note = f"replaces {', '.join(record.retires)}"
-        if record.warnings:
-            note = record.warnings[0]
-        cells = (record.question, answers, note)
-        table.add_row(record.id, *(output.cell(text) for text in cells))
-    if tally.edits:
+    for record in tally.learned:
+        table.add_row(
+            record.id,
+            output.cell(record.question),
+            output.cell(record.answer_before, record.answer_after or ""),
+            output.cell(_note(record)),
+        )
+    if tally.learned:
         console.print(table)
-    console.print(f"{len(tally.edits)} edits kept in {edits}.", style="dim")
+    there = f", {len(tally.known)} were there already" if tally.known else ""
+    console.print(f"{len(tally.learned)} edits kept in {edits}{there}.", style="dim")
+
+
+def _note(record: Edit) -> str:
+    """What is to be known of an edit beside its answer: what it replaces before all."""
+    notes = [f"replaces {', '.join(record.retires)}"] if record.retires else []
+    notes += record.warnings
+    if not notes and record.overlaps:
+        notes = [f"overlaps {record.overlaps}"]
+    return "; ".join(notes)

@@ -68,7 +68,7 @@ def neighbour_table(explanation: Explanation) -> Table:
     for n in explanation.neighbours:
         table.add_row(
             n.edit.id,
-            output.cell(f"{n.edit.question} → {n.edit.target}"),
+            output.cell(n.edit.question, n.edit.target),
             output.number(n.distance),
             output.number(n.radius),
             bar(n.distance, n.radius),

@@ -66,7 +66,7 @@ def edit_table(edits: Sequence[Edit], damaged: set[str]) -> Table:
             e.id,
             "damaged" if e.id in damaged else e.state,
             output.cell(e.question),
-            output.cell(f"{e.answer_before} → {e.target}"),
+            output.cell(e.answer_before, e.target),
             output.number(e.radius),
             output.age(e.created),
             style="red" if e.id in damaged else _STYLES[e.state],

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import sys
+import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,10 +18,22 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions
+    from rich.measure import Measurement
     from rich.progress import Progress, TaskID
     from rich.text import Text
 
+REPLACED = "\N{REPLACEMENT CHARACTER}"
+ISOLATE, POP = "\N{FIRST STRONG ISOLATE}", "\N{POP DIRECTIONAL ISOLATE}"
+_JOINER = "\N{ZERO WIDTH JOINER}"
+#: Not seen, but part of how words are written: joiners and marks of direction.
+_OF_WORDS = (
+    f"{_JOINER}\N{ZERO WIDTH NON-JOINER}"
+    "\N{LEFT-TO-RIGHT MARK}\N{RIGHT-TO-LEFT MARK}\N{ARABIC LETTER MARK}"
+)
+_SKIN = [chr(code) for code in range(0x1F3FB, 0x1F400)]  # colours of the emoji before them
+#: Not seen and of no use on a terminal: soft hyphen, zero-width spaces, byte-order mark.
+_UNSEEN = dict.fromkeys((0x00AD, 0x200B, 0x2060, 0xFEFF))
 #: A table printed into a file or a pipe is not squeezed into the 80 columns Rich assumes there.
 _PIPE_WIDTH = 140
 
@@ -58,17 +71,69 @@ def note(kind: str, message: str) -> None:
 
 
 def printable(text: str) -> str:
-    """Text on one line, without characters that would steer the terminal: models say anything."""
-    line = " ".join(text.split())
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+    """Text on one line, without characters that would steer the terminal: models say anything.
+
+    Joiners and marks of direction belong to words and stay; text with letters that run from right
+    to left is isolated, so that what stands beside it keeps its place.
+    """
+    line = " ".join(text.translate(_UNSEEN).split())
+    shown = "".join(c if c.isprintable() or c in _OF_WORDS else REPLACED for c in line)
+    if any(unicodedata.bidirectional(c) in ("R", "AL", "AN") for c in shown):
+        return ISOLATE + shown + POP
+    return shown
 
 
-def cell(text: str) -> Text:
-    """A table cell that is cut, not wrapped, where the terminal is too narrow. Its column must be
-    free to shrink, so leave `no_wrap` to the columns that may not."""
-    from rich.text import Text
+def cell(*texts: str) -> Cell:
+    """A table cell that is cut, not wrapped, where the terminal is too narrow; of several texts,
+    with arrows between them. Its column must be free to shrink, so leave `no_wrap` to the columns
+    that may not."""
+    return Cell(" → ".join(map(printable, texts)))
 
-    return Text(printable(text), no_wrap=True, overflow="ellipsis")
+
+@dataclass(frozen=True)
+class Cell:
+    """One line of printable text in a table."""
+
+    text: str
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        from rich.text import Text
+
+        return Text(self.text).__rich_measure__(console, options)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        from rich.text import Text
+
+        yield Text(cut(self.text, options.max_width), no_wrap=True, end="")
+
+
+def cut(text: str, width: int) -> str:
+    """Text of at most so many columns, an ellipsis among them where it was longer: no character is
+    parted from its marks, and what was isolated stays so."""
+    from rich.cells import cell_len
+
+    if cell_len(text) <= width:
+        return text
+    kept, used = "", 1
+    for character in _characters(text):
+        used += cell_len(character)
+        if used > width:
+            break
+        kept += character
+    return kept + "…" * (width > 0) + POP * (kept.count(ISOLATE) - kept.count(POP))
+
+
+def _characters(text: str) -> Iterator[str]:
+    """What a reader takes for one character each, with its marks and what is joined to it."""
+    held = ""
+    for c in text:
+        goes_on = unicodedata.category(c)[0] == "M" or c in _OF_WORDS or c in _SKIN
+        if held and not goes_on and not held.endswith(_JOINER):
+            yield held
+            held = ""
+        held += c
+    if held:
+        yield held
 
 
 @contextmanager
