@@ -106,13 +106,19 @@ class Holding:
         else:
             good, damaged = self._store.load(missing)
             for entry in good:
-                self._method.add(entry.edit, entry.key, entry.tensors)
+                try:
+                    self._method.add(entry.edit, entry.key, entry.tensors)
+                except ValueError as error:  # of other shapes than the layer takes
+                    reason = f"{error}; revert the edit and make it again"
+                    damaged = [*damaged, DamagedEdit(entry.edit.id, reason)]
         self._damaged |= {d.id: d for d in damaged}
 
     def _read(self, edit_id: str, read: Callable[[], dict[str, torch.Tensor]]) -> Any:
         """A stored edit's tensors, when they are first wanted."""
         try:
-            return read()
+            tensors = read()
+            self._method.routing.layer.check(edit_id, tensors)
+            return tensors
         except DamagedEditError as error:
             self._damaged[edit_id] = DamagedEdit(edit_id, error.reason)
             raise
