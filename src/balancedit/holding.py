@@ -145,7 +145,11 @@ class Holding:
         else:
             good, damaged = self._store.load(missing)
             for entry in good:
-                self._method.add(entry.edit, entry.key, entry.tensors)
+                try:
+                    self._method.add(entry.edit, entry.key, entry.tensors)
+                except ValueError as error:  # of other shapes than the layer takes
+                    reason = f"{error}; revert the edit and make it again"
+                    damaged = [*damaged, DamagedEdit(entry.edit.id, reason)]
             taken = [entry.edit for entry in good]
         for edit in taken:
             self.note(edit)
@@ -155,7 +159,9 @@ class Holding:
         """A stored edit's tensors, when they are first wanted."""
         try:
             with exactly():
-                return read()
+                tensors = read()
+            self._method.routing.layer.check(edit_id, tensors)
+            return tensors
         except DamagedEditError as error:
             self._damaged[edit_id] = DamagedEdit(edit_id, error.reason)
             raise

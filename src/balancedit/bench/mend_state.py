@@ -14,6 +14,7 @@ import torch
 
 from balancedit.errors import ResultsError
 from balancedit.files.durable import write_durably
+from balancedit.files.regular import check_regular
 from balancedit.methods.mend_network import MendNetwork
 
 STATE = "state.safetensors"
@@ -57,8 +58,12 @@ def read_state(
     """Take over into network and optimiser what an earlier run left; the best network's tensors by
     name, none where there was no look yet, and how far it was. Raises `ResultsError` for a damaged
     file."""
-    if not path.exists():
+    try:
+        check_regular(path)
+    except FileNotFoundError:
         return {}, Progress()
+    except OSError as error:
+        raise ResultsError(f"'{path}' cannot be read ({error.strerror}); remove it") from error
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             progress = Progress(**json.loads(file.metadata()["progress"]))

@@ -16,7 +16,7 @@ import transformers
 
 from balancedit.bench.report import as_json, read
 from balancedit.data.catalogue import DataSet
-from balancedit.files.journal import read_header, read_rows
+from balancedit.files.journal import read_header, read_results
 from balancedit.models.loading import LoadedModel
 from balancedit.version import __version__
 
@@ -79,14 +79,14 @@ def summary(directory: Path, loaded: LoadedModel) -> dict[str, Any]:
     """All figures of a results directory with their intervals, seconds by method and phase, and the
     most memory this process held, in MiB."""
     seconds: dict[str, dict[str, float]] = {}
-    for row in read_rows(directory):
+    for row in read_results(directory):
         phases = seconds.setdefault(f"{row['method']}, {row['held']} held", {})
         for phase in ("edit_seconds", "probe_seconds"):
             if phase in row:
                 phases[phase] = round(phases.get(phase, 0.0) + row[phase], 3)
     header = read_header(directory)
     return {
-        "methods": header["methods"],
+        "methods": header.get("methods", {}),
         "about": provenance(loaded),
         "seconds": seconds,
         "peak_memory_mib": _peak_memory(loaded.device),

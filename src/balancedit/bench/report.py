@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from balancedit.bench.metrics import Interval, bootstrap, bootstrap_harmonic
 from balancedit.bench.protocols import REACH
 from balancedit.errors import InputError, nearest_names
-from balancedit.files.journal import read_header, read_rows
+from balancedit.files.journal import read_header, read_results
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -71,10 +71,10 @@ def read(
     header = read_header(directory)
     lines: list[Line] = []
     grouped: dict[tuple[str, int, str], list[Row]] = {}
-    for row in read_rows(directory):
+    for row in read_results(directory):
         if row["sample"] in without:
             continue
-        groups = (ALL,) if by is None else (ALL, str(row[by]))
+        groups = (ALL,) if by is None else (ALL, str(row.get(by, "unknown")))
         for group in groups:
             grouped.setdefault((row["method"], row["held"], group), []).append(row)
     for (method, held, group), rows in grouped.items():

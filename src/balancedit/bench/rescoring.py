@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock
 
 from balancedit.bench.protocols import EvaluationProtocol, Probe, probes, scores
 from balancedit.bench.runner import BASE, changed_by_others
 from balancedit.data.sample import EditSample
 from balancedit.errors import ResultsError
 from balancedit.files.durable import write_durably
-from balancedit.files.journal import LOCK, ROWS, read_rows
+from balancedit.files.journal import ROWS, lock_of, read_results
 
 
 def rescore(
@@ -29,8 +28,8 @@ def rescore(
     at all. advance: called with a description after each result. Raises `ResultsError` where a
     result is about none of the samples, or was asked other probes than they have now.
     """
-    with FileLock(directory / LOCK):
-        rows = list(read_rows(directory))
+    with _writing(directory), lock_of(directory):
+        rows = list(read_results(directory))
         before = {row["sample"]: row.get("outputs") for row in rows if row["method"] == BASE}
         by_id, asked = {s.id: s for s in samples}, dict[str, list[Probe]]()
         changed = 0
@@ -44,7 +43,7 @@ def rescore(
                 if sample.id not in asked:
                     asked[sample.id] = _without_pictures(probes(sample))
                 again = _scores(row, samples, sample, asked[sample.id], before, protocol)
-                changed += again != row["scores"]
+                changed += again != row.get("scores")
                 row["scores"] = again
             advance(f"{row['method']}, {row['held']} held")
         lines = "".join(json.dumps(row) + "\n" for row in rows)
@@ -67,8 +66,24 @@ def _scores(
             "benchmark again into another directory"
         )
     held = samples[: row["held"]] if row["held"] > 1 else [sample]
-    judged = protocol.judged(asked, old, row["outputs"])
+    try:
+        judged = protocol.judged(asked, old, row["outputs"])
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        raise ResultsError(
+            f"the outputs on '{sample.id}' are not what the protocol {protocol.name} keeps; run "
+            "the benchmark again into another directory"
+        ) from error
     return scores(asked, judged, changed_by_others(held, sample))
+
+
+@contextmanager
+def _writing(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ResultsError(
+            f"the results in '{directory}' cannot be scored again: {error.strerror or error}"
+        ) from error
 
 
 def _without_pictures(asked: Sequence[Probe]) -> list[Probe]:

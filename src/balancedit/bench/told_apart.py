@@ -10,7 +10,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from balancedit.files.journal import RESULT, RUN, RUNS, read_header, read_rows
+from balancedit.files.journal import RESULT, RUN, RUNS, read_header, read_results
 
 UNKNOWN = "not recorded"
 
@@ -41,7 +41,7 @@ def origins(directory: Path) -> list[Origin]:
     `ResultsError`."""
     header = read_header(directory)
     counts: dict[str, dict[int | None, int]] = {}
-    for row in read_rows(directory):
+    for row in read_results(directory, scored=False):
         by_run = counts.setdefault(row["method"], {})
         by_run[row.get(RUN)] = by_run.get(row.get(RUN), 0) + 1
     listed = header.get(RUNS, [])
@@ -51,7 +51,7 @@ def origins(directory: Path) -> list[Origin]:
             str(directory),
             header.get("methods", {}).get(method),
             tuple(
-                _run(header["about"] if number is None else listed[number], number, results)
+                _run(header.get("about", {}) if number is None else listed[number], number, results)
                 for number, results in by_run.items()
             ),
         )
@@ -65,7 +65,7 @@ def _run(about: dict[str, Any], number: int | None, results: int) -> dict[str, A
     machine = ", ".join(f"{name} {about[name]}" for name in known if name in about)
     return {
         "run": number,
-        "code": about.get("code", UNKNOWN),
+        "code": str(about.get("code", UNKNOWN)),
         "machine": machine or UNKNOWN,
         "results": results,
     }
@@ -131,6 +131,6 @@ def _lines(directory: Path) -> set[str]:
     """A directory's results that say how long they took, without the place of their run."""
     return {
         json.dumps({k: v for k, v in row.items() if k != RUN}, sort_keys=True)
-        for row in read_rows(directory)
+        for row in read_results(directory, scored=False)
         if all(name in row for name in RESULT) and any(k.endswith("_seconds") for k in row)
     }

@@ -15,10 +15,11 @@ from typing import Any
 from balancedit.bench.contenders import Contender, parse
 from balancedit.bench.report import HARMONIC, Line, read
 from balancedit.bench.runner import BASE
+from balancedit.bench.told_apart import UNKNOWN
 from balancedit.data.check import TRAIN
 from balancedit.errors import InputError, ResultsError
 from balancedit.files.compact import write_lines
-from balancedit.files.journal import RUN, RUNS, read_header, read_rows
+from balancedit.files.journal import RUN, RUNS, read_header, read_results
 from balancedit.layer.paths import enclosing_stack, resolve_layer
 from balancedit.methods.spaces import LAST, Candidate, candidates
 from balancedit.models.loading import LoadedModel
@@ -98,12 +99,12 @@ def choice(directory: Path, settings: int, edits: Sequence[str]) -> dict[str, An
     identity = header["identity"]
     if TUNING not in identity:
         raise ResultsError(f"'{directory}' holds no tuning; make one with `balancedit bench tune`")
-    rows = [row for row in read_rows(directory) if row["sample"] in edits]
-    beyond = {row["sample"] for row in read_rows(directory)} - set(edits)
+    rows = [row for row in read_results(directory) if row["sample"] in edits]
+    beyond = {row["sample"] for row in read_results(directory)} - set(edits)
     report = read(directory, without=beyond)
     lines = {line.method: line for line in report.lines if line.method != BASE}
     tried: dict[str, list[str]] = {}
-    for name in header["methods"]:
+    for name in header.get("methods", {}):
         tried.setdefault(parse(name).method, []).append(name)
     by_method = {}
     for method, names in tried.items():
@@ -123,7 +124,7 @@ def choice(directory: Path, settings: int, edits: Sequence[str]) -> dict[str, An
         "budget": {"settings": settings, "edits": len(edits)},
         "edits": list(edits),
         "score": "HM of T-Gen, I-Gen and Loc, percent",
-        "code": list(dict.fromkeys(header[RUNS][run]["code"] for run in wrote)),
+        "code": list(dict.fromkeys(str(header[RUNS][r].get("code", UNKNOWN)) for r in wrote)),
         "methods": by_method,
     }
 

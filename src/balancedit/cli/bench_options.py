@@ -57,13 +57,27 @@ def first(samples: list[EditSample], n: int, what: str, option: str = "--n") -> 
     return samples[:n]
 
 
+def run_of(directory: Path, *names: str) -> dict[str, str]:
+    """What results say of the run they are from, as texts. Raises `ResultsError` where they do not
+    say one of these."""
+    from balancedit.files.journal import read_header
+
+    run = read_header(directory)["identity"]
+    for name in names:
+        if not isinstance(run.get(name), str):
+            raise ResultsError(
+                f"the results in '{directory}' do not say their {name}; make them again with "
+                "`balancedit bench run`"
+            )
+    return {name: run[name] for name in names}
+
+
 def of_results(directory: Path, data: str | None = None) -> tuple[DataSet, str]:
     """The data set that results are about, and its part. data: where it lies by now. Raises
     `ResultsError` where it has changed since."""
     from balancedit.data.catalogue import find
-    from balancedit.files.journal import read_header
 
-    run = read_header(directory)["identity"]
+    run = run_of(directory, "data", "part", "digest")
     dataset = find(data or run["data"])
     if dataset.digest(run["part"]) != run["digest"]:
         raise ResultsError(

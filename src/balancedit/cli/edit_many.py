@@ -94,7 +94,7 @@ def read_facts(file: Path) -> list[Fact]:
 
     file = file.expanduser()
     try:
-        lines, _ = read_lines(file)
+        lines, _ = read_lines(file, pipes=True)
     except FileNotFoundError as error:
         raise InputError(f"there is no file '{file}'; check the path") from error
     except OSError as error:

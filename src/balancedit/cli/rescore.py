@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from balancedit.cli import output
-from balancedit.cli.bench_options import RESULTS, ResultsOption, of_results
+from balancedit.cli.bench_options import RESULTS, ResultsOption, of_results, run_of
 from balancedit.cli.options import OutputOptions, with_options
+from balancedit.errors import ResultsError
 
 
 @with_options
@@ -23,9 +24,11 @@ def rescore(
     """Score results again from their outputs, after a change of the measures."""
     from balancedit.bench.protocols import PROTOCOLS
     from balancedit.bench.rescoring import rescore
-    from balancedit.files.journal import read_header, read_rows
+    from balancedit.files.journal import read_rows
 
-    protocol = read_header(results)["identity"]["protocol"]
+    protocol = run_of(results, "protocol")["protocol"]
+    if protocol not in PROTOCOLS:
+        raise ResultsError(f"'{results}' is of a protocol '{protocol}', which is not known here")
     dataset, part = of_results(results, data)
     with output.progress("scoring") as progress:
         progress.total(sum(1 for _ in read_rows(results)))

@@ -14,6 +14,7 @@ from typing import Any
 from balancedit.data.sources import Download, Source
 from balancedit.errors import DataError
 from balancedit.files.durable import write_durably
+from balancedit.files.regular import read_whole
 
 RECORD = "downloads.json"  # what was fetched, with hashes
 _SPARE = 1 << 28  # bytes of disk to leave free
@@ -59,7 +60,7 @@ def _after(before: int, progress: Progress) -> Progress:
 def _record(directory: Path) -> dict[str, Any]:
     path = directory / RECORD
     try:
-        return dict(json.loads(path.read_text())) if path.exists() else {}
+        return dict(json.loads(read_whole(path))) if path.exists() else {}
     except (ValueError, TypeError) as error:
         raise DataError(f"'{path}' is damaged ({error}); remove it and start again") from error
 

@@ -17,6 +17,7 @@ from balancedit.data.problems import Problem, ProblemKind, Report
 from balancedit.data.sample import EditSample, FileImage
 from balancedit.errors import DataError
 from balancedit.files import lines
+from balancedit.files.regular import read_whole
 
 _NAMES = {dict: "an object", list: "a list", str: "a text", type(None): "null", bool: "a boolean"}
 
@@ -42,7 +43,7 @@ class Unusable(Exception):
 def read_text(path: Path) -> tuple[str, str]:
     """A file's text and its SHA-256. Raises `DataError`, with the byte where it is not UTF-8."""
     try:
-        data = path.read_bytes()
+        data = read_whole(path)
     except OSError as error:
         raise DataError(
             f"'{path}' cannot be read ({error.strerror or error}); check the path"

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from balancedit.files.regular import read_whole
+
 #: Characters of one line at most; a picture as a data URL fits.
 LONGEST = 2**28
 
@@ -41,10 +43,11 @@ class Line:
     wrong: str | None = None
 
 
-def read_lines(path: Path, *, finite: bool = True) -> tuple[list[Line], str]:
+def read_lines(path: Path, *, finite: bool = True, pipes: bool = False) -> tuple[list[Line], str]:
     """The lines of a JSON Lines file, and the file's SHA-256 in hexadecimal. finite: whether NaN
-    and infinities are wrong. Raises `OSError`, `NotTextError`."""
-    data = path.read_bytes()
+    and infinities are wrong. pipes: whether the file may be one. Raises `OSError`,
+    `NotTextError`."""
+    data = read_whole(path, pipes=pipes)
     return list(lines_of(text_of(data), finite=finite)), hashlib.sha256(data).hexdigest()
 
 

@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+#: Bytes of a text at most; the largest published data sets have a quarter of it.
+LARGEST = 2**30
+_PART = 2**24
 _CLOSES = getattr(os, "O_CLOEXEC", 0)
 
 
@@ -65,6 +68,23 @@ def read_regular(path: Path, size: int) -> bytes:
     which tells. Raises OSError as `opened`."""
     with opened(path) as file:
         return file.read(min(size, os.fstat(file.fileno()).st_size) + 1)
+
+
+def read_whole(path: Path, *, pipes: bool = False) -> bytes:
+    """The content of a file that a person named or downloaded; links are followed. pipes: whether
+    it may be a pipe, as a shell's ``<(command)`` is. Raises OSError where it is a device or
+    anything else, and where there is more of it than `LARGEST`."""
+    mode = os.stat(path).st_mode  # before it is opened: that alone would wait for a pipe's writer
+    if not (stat.S_ISREG(mode) or (pipes and stat.S_ISFIFO(mode))):
+        raise _not(path, "a regular file", mode)
+    with open(path, "rb") as file:
+        parts, left = [], LARGEST
+        while part := file.read(min(left + 1, _PART)):
+            parts.append(part)
+            left -= len(part)
+            if left < 0:
+                raise OSError(errno.EFBIG, f"it has more than {LARGEST:,} bytes", str(path))
+        return b"".join(parts)
 
 
 def _not(path: Path, wanted: str, mode: int) -> OSError:

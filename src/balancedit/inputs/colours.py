@@ -36,7 +36,8 @@ def _wide(image: Image.Image) -> Image.Image:
         table = np.rint(np.arange(65536) * (255 / 65535)).astype(np.uint8)
         return Image.fromarray(table[values])
     # In float64: a picture may span more than float32 can subtract.
-    values = values.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # some NaN of broken files
+        values = values.astype(np.float64)
     finite = values[np.isfinite(values)]
     if not finite.size:
         raise ValueError("no pixel has a finite value")

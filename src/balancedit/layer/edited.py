@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from balancedit.errors import RoutingError
+from balancedit.errors import DamagedEditError, RoutingError
 from balancedit.layer.decisions import Route
 from balancedit.layer.recent import RecentTensors, Tensors
 from balancedit.layer.router import Router
@@ -129,6 +129,14 @@ class EditedLayer:
         """Hold an edit whose tensors `read` gives, when they are wanted; up to `LIMIT` bytes of
         such tensors stay."""
         self._late[edit_id] = read
+
+    def check(self, edit_id: str, tensors: Tensors) -> None:
+        """Raise `DamagedEditError` where an edit's stored tensors do not fit the layer."""
+        try:
+            self._apply.check(self.layer, tensors)
+        except ValueError as error:
+            reason = f"{error}; revert the edit and make it again"
+            raise DamagedEditError(edit_id, reason) from error
 
     def _fitting(self, tensors: Tensors) -> Tensors:
         self._apply.check(self.layer, tensors)

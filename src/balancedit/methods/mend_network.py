@@ -30,6 +30,7 @@ from torch import nn
 
 from balancedit.errors import ModelLoadError
 from balancedit.files.durable import digest, write_durably
+from balancedit.files.regular import read_whole
 
 _EPS = 1e-7  # added to a standard deviation (source)
 _ROUNDING = 0.005  # share of a sketch's norm that rounding may change; bfloat16 changes 0.002
@@ -167,8 +168,8 @@ def load_network(path: Path) -> tuple[MendNetwork, TrainedFor, str]:
     """A network in float32, what it was trained for, and the SHA-256 of its file. Raises
     `ModelLoadError` for a file that is missing, damaged or something else."""
     try:
-        data = path.read_bytes()
-        with safetensors.safe_open(path, framework="pt") as file:
+        data = read_whole(path)
+        with safetensors.safe_open(path, framework="pt") as file:  # a regular file, as read above
             header = json.loads((file.metadata() or {})[_HEADER])
         trained_for = TrainedFor(**{f.name: header[f.name] for f in fields(TrainedFor)})
         state = {name: t.float() for name, t in safetensors.torch.load(data).items()}

@@ -38,7 +38,13 @@ class Ledger:
         self._rejected: dict[Key, list[str]] = defaultdict(list)
         self.tokens_in = self.tokens_out = 0
         for row in rows:
-            self._count(row)
+            try:
+                self._count(row)
+            except (KeyError, TypeError) as error:
+                raise DataError(
+                    f"'{directory / DIRECTORY}' holds a line that is no reply ({error}); take it "
+                    "out, and it is asked for again"
+                ) from error
 
     def accepted(self, key: Key) -> Any:
         """What was made of an accepted reply; None where there is none yet."""
@@ -47,9 +53,10 @@ class Ledger:
     def picture(self, key: Key) -> str | None:
         """The file of an accepted picture, if it is still there."""
         value = self.accepted(key)
-        if value is None or not (self.directory / value["file"]).is_file():
+        name = value.get("file") if isinstance(value, dict) else None
+        if not isinstance(name, str) or not (self.directory / name).is_file():
             return None
-        return str(value["file"])
+        return name
 
     def rejections(self, key: Key) -> list[str]:
         """Why replies were rejected, in their order."""

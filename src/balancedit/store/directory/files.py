@@ -202,8 +202,13 @@ def unpack(data: bytes) -> dict[str, torch.Tensor]:
         tensors = safetensors.torch.load(data)
     except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise Damage(f"its tensors cannot be read ({error})") from error
+    import torch
+
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+        if tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16, torch.float64):
+            if tensor.dtype not in (torch.int64, torch.int32, torch.bool):
+                raise Damage(f"its tensor '{name}' is of type {tensor.dtype}, which no edit has")
+        elif not bool(tensor.isfinite().all()):
             raise Damage(f"its tensor '{name}' holds numbers that are not finite")
     return tensors
 

@@ -142,7 +142,10 @@ def _record(row: Sequence[Any]) -> Edit:
     return Edit(*values)
 
 
-def _tuple(items: list[Any]) -> tuple[Any, ...]:
+def _tuple(items: Any) -> tuple[Any, ...]:
+    """A JSON list, lists in it too, as tuples. Raises ValueError for another value."""
+    if not isinstance(items, list):
+        raise ValueError("what should be a list is none")
     return tuple(_tuple(item) if isinstance(item, list) else item for item in items)
 
 
