@@ -34,6 +34,7 @@ class Probe(NamedTuple):
     question: str
     expected: str  # the target, or for locality the true answer as far as the data know it
     shows: str | None = None  # the thing in a locality probe's picture, where the data say
+    within: tuple[str, ...] = ()  # wider facts that a locality probe's answer follows
 
 
 def probes(sample: EditSample) -> list[Probe]:
@@ -45,7 +46,7 @@ def probes(sample: EditSample) -> list[Probe]:
     for found in sample.locality:
         picture = found.image.open() if found.image is not None else None
         expected = found.answer or sample.original_answer
-        made.append(Probe(found.kind, picture, found.question, expected, found.shows))
+        made.append(Probe(found.kind, picture, found.question, expected, found.shows, found.within))
     return made
 
 
@@ -144,12 +145,12 @@ def scores(
 ) -> dict[str, float]:
     """Means of one edit by what they measure; "Loc" is the paper's kind of locality.
 
-    touched: things that other edits of the same run changed; locality probes about them are left
-    out. What has no probe is left out.
+    touched: things and wider facts that other edits of the same run changed; locality probes about
+    them are left out. What has no probe is left out.
     """
     found: dict[str, list[float]] = {}
     for probe, outcome in zip(asked, judged, strict=True):
-        if probe.measures in REACH or probe.shows not in touched:
+        if probe.measures in REACH or not {probe.shows, *probe.within} & {*touched}:
             for name, value in outcome.items():
                 found.setdefault(name, []).append(value)
     means = {name: sum(values) / len(values) for name, values in found.items()}
