@@ -61,6 +61,15 @@ def test_unknown_names_are_answered_with_the_nearest(run, args: list[str], said:
     assert said in ran.error
 
 
+def test_a_data_set_with_a_name_is_checked(run, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("BALANCEDIT_CACHE", str(tmp_path))
+    found = run("data", "check", "okedit-photos", "--json").json
+    assert found["format"] == "okedit-photos"
+    parts = found["parts"].values()
+    assert [part["usable"] for part in parts] == [149, 104, 149, 104]
+    assert {kind for part in parts for kind in part["counts"]} <= {"missing-image"}
+
+
 def test_wrong_usage(run) -> None:
     assert run("data", "stats").code == 2
     ran = run("data", "stast")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
+import subprocess
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -14,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from balancedit.data.fetch import RECORD, fetch, verify
+from balancedit.data import photos_build
+from balancedit.data.fetch import RECORD, fetch, git_tree, same_tree, verify
 from balancedit.data.sources import SOURCES, Download, Source
 from balancedit.errors import DataError
 
@@ -162,3 +165,33 @@ def test_files_that_came_by_hand(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("[]")
     assert verify(known, tmp_path) == {"x": True}
     json.dumps(verify(known, tmp_path))
+
+
+def test_an_unpacked_folder_is_compared_with_its_commit(tmp_path: Path) -> None:
+    folder = tmp_path / "set-1"
+    (folder / "a").mkdir(parents=True)
+    (folder / "a" / "one.txt").write_text("one\n")
+    (folder / "a.txt").write_text("two\n")  # git sorts the folder "a" as "a/", after this
+    git = ["git", "-C", str(folder)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "."], check=True)
+    ran = subprocess.run([*git, "write-tree"], check=True, capture_output=True, text=True)
+    shutil.rmtree(folder / ".git")
+    assert git_tree(folder).hex() == ran.stdout.strip()
+    source = Source("set", "", "", (Download("set-1.zip", "", 1),), tree=ran.stdout.strip())
+    assert same_tree(source, tmp_path) is True
+    (folder / "a.txt").write_text("2\n")
+    assert same_tree(source, tmp_path) is False
+    assert same_tree(replace(source, tree=""), tmp_path) is None
+
+
+def commit_of(name: str) -> str:
+    return Path(SOURCES[name].downloads[0].file).stem.rpartition("-")[2]
+
+
+def test_sets_of_photographs_are_fetched_at_a_pinned_commit() -> None:
+    for name in ("grocery", "clothes"):
+        (item,) = SOURCES[name].downloads
+        assert len(commit_of(name)) == len(SOURCES[name].tree) == 40
+        assert item.url.endswith(f"/archive/{commit_of(name)}.zip")
+    assert commit_of("grocery") == photos_build.COMMIT

@@ -35,6 +35,7 @@ class Probe(NamedTuple):
     question: str
     expected: str  # the target, or for locality the true answer as far as the data know it
     shows: str | None = None  # the thing in a locality probe's picture, where the data say
+    within: tuple[str, ...] = ()  # wider facts that a locality probe's answer follows
 
 
 def probes(sample: EditSample) -> list[Probe]:
@@ -46,7 +47,9 @@ def probes(sample: EditSample) -> list[Probe]:
     for probe in sample.locality:
         picture = probe.image.open() if probe.image is not None else None
         expected = probe.answer or sample.original_answer
-        asked.append(Probe(probe.kind, picture, probe.question, expected, probe.shows))
+        asked.append(
+            Probe(probe.kind, picture, probe.question, expected, probe.shows, probe.within)
+        )
     return asked
 
 
@@ -149,12 +152,12 @@ def scores(
 ) -> dict[str, float]:
     """Means of one edit by what they measure; "Loc" is the paper's kind of locality.
 
-    touched: things that other edits of the same run changed; locality probes about them are left
-    out. What has no probe is left out.
+    touched: things and wider facts that other edits of the same run changed; locality probes about
+    them are left out. What has no probe is left out.
     """
     by_measure: dict[str, list[float]] = {}
     for probe, outcome in zip(asked, judged, strict=True):
-        if probe.measures in REACH or probe.shows not in touched:
+        if probe.measures in REACH or not {probe.shows, *probe.within} & {*touched}:
             for name, value in outcome.items():
                 by_measure.setdefault(name, []).append(value)
     means = {name: sum(values) / len(values) for name, values in by_measure.items()}

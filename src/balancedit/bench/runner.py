@@ -272,9 +272,10 @@ class Runner:
 
 
 def changed_by_others(held: Sequence[EditSample], sample: EditSample) -> set[str]:
-    """The things that other edits than the sample's are about, of those held together; its own
-    thing is among them where another edit is about it too."""
-    return {other.shows for other in held if other is not sample}
+    """The things, and wider facts, that other edits than the sample's are about, of those held
+    together; its own are among them where another edit is about them too."""
+    others = [other for other in held if other is not sample]
+    return {fact for other in others for fact in (other.shows, *other.reaches)}
 
 
 def _facts(editor: Editor) -> set[tuple[str, str, str]]:

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 from balancedit.errors import InputError, nearest_names
 
 if TYPE_CHECKING:
-    from balancedit.data.problems import Report
+    from balancedit.data.problems import Problem, Report
     from balancedit.data.sample import EditSample
 
 
 @dataclass(frozen=True)
 class DataSet:
     """A data set of edits. `load`, `read` and `digest` take one of `parts`; they raise `InputError`
-    and `DataError`. `read` is `load` without a look whether the pictures are there."""
+    and `DataError`. `read` is `load` without a look whether the pictures are there; `damaged` tells
+    which pictures that should lie on the disk cannot be opened."""
 
     name: str
     about: str
@@ -26,6 +27,7 @@ class DataSet:
     load: Callable[[str], list[EditSample]]
     read: Callable[[str], list[EditSample]]
     digest: Callable[[str], str]
+    damaged: Callable[[str], list[Problem]] = lambda _: []
 
 
 def find(name: str, report: Report | None = None) -> DataSet:
@@ -75,6 +77,31 @@ def _digest_pocket(part: str) -> str:
     return pocket.digest(part)
 
 
+def _load_photos(part: str) -> list[EditSample]:
+    from balancedit.data import photo_pack, photos
+
+    photo_pack.require()
+    return photos.load(part)
+
+
+def _read_photos(part: str) -> list[EditSample]:
+    from balancedit.data import photos
+
+    return photos.load(part)
+
+
+def _digest_photos(part: str) -> str:
+    from balancedit.data import photos
+
+    return photos.digest(part)
+
+
+def _damaged_photos(part: str) -> list[Problem]:
+    from balancedit.data import photos
+
+    return photos.damaged(part)
+
+
 DATA_SETS: dict[str, DataSet] = {
     "okedit-pocket": DataSet(
         name="okedit-pocket",
@@ -83,5 +110,14 @@ DATA_SETS: dict[str, DataSet] = {
         load=_load_pocket,
         read=_load_pocket,
         digest=_digest_pocket,
+    ),
+    "okedit-photos": DataSet(
+        name="okedit-photos",
+        about="what photographs of groceries show: products, kinds and groups",
+        parts=("edit-eval", "edit-train", "edit-eval-plain", "edit-train-plain"),
+        load=_load_photos,
+        read=_read_photos,
+        digest=_digest_photos,
+        damaged=_damaged_photos,
     ),
 }

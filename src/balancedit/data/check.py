@@ -1,8 +1,9 @@
-"""Looking a data set on disk over: everything that would spoil a figure, each finding with its
+"""Looking a data set over: everything that would spoil a figure, each finding with its
 place."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from balancedit.data import layout
+from balancedit.data.catalogue import DataSet
 from balancedit.data.external import Format, open_directory
 from balancedit.data.problems import Problem
 from balancedit.data.reading import Contents
@@ -69,12 +71,29 @@ def check(name: str | None, path: Path) -> tuple[Format, dict[str, Checked]]:
         problems += _missing_images(contents)
         problems += _duplicates(contents)
         checked[part] = Checked(contents, problems)
+    _find_leaks(checked)
+    return dataset.format, checked
+
+
+def check_named(data: DataSet) -> dict[str, Checked]:
+    """Every part of a data set that has a name, its pictures opened where they lie on the disk."""
+    checked = {}
+    for part in data.parts:
+        samples = data.read(part)
+        hashes = {f"{data.name} {part}": data.digest(part)}
+        contents = Contents(samples, [s.id for s in samples], hashes)
+        checked[part] = Checked(contents, [*data.damaged(part), *_duplicates(contents)])
+    _find_leaks(checked)
+    return checked
+
+
+def _find_leaks(checked: Mapping[str, Checked]) -> None:
+    """Add what evaluation parts share with train parts to their findings."""
     trained = {part: held for part, held in checked.items() if TRAIN in part}
     for part, held in checked.items():
         if part not in trained:
             for other in trained.values():
                 held.problems.extend(_leaks(held.contents, other.contents))
-    return dataset.format, checked
 
 
 def table(parts: Mapping[str, Checked]) -> Any:
@@ -107,7 +126,7 @@ def _missing_images(contents: Contents) -> Iterator[Problem]:
 
 def _duplicates(contents: Contents) -> Iterator[Problem]:
     """Records that ask the same about the same picture as an earlier one."""
-    first: dict[tuple[Any, str], tuple[str, str]] = {}
+    first: dict[tuple[str, str], tuple[str, str]] = {}
     for sample, where in zip(contents.samples, contents.places, strict=True):
         earlier, target = first.setdefault(_asked(sample), (where, sample.target))
         if earlier == where:
@@ -125,6 +144,5 @@ def _leaks(contents: Contents, train: Contents) -> Iterator[Problem]:
             yield Problem("leak", where, f"is trained on too, in {place}")
 
 
-def _asked(sample: EditSample) -> tuple[Any, str]:
-    image = sample.image.name if isinstance(sample.image, FileImage) else sample.id
-    return image, question_form(sample.question)
+def _asked(sample: EditSample) -> tuple[str, str]:
+    return json.dumps(sample.image.describe(), sort_keys=True), question_form(sample.question)

@@ -52,6 +52,32 @@ def verify(source: Source, directory: Path) -> dict[str, bool]:
     return digests
 
 
+def same_tree(source: Source, directory: Path) -> bool | None:
+    """Whether the folder that was unpacked is, file for file, the one of the source's commit; None
+    where the source names no such folder."""
+    if not source.tree:
+        return None
+    unpacked = directory / Path(source.downloads[0].file).stem
+    return unpacked.is_dir() and git_tree(unpacked).hex() == source.tree
+
+
+def git_tree(directory: Path) -> bytes:
+    """The id (SHA-1, 20 bytes) that git gives a folder of plain files, none of them executable."""
+    entries = []
+    for path in directory.iterdir():
+        name = path.name.encode()
+        if path.is_dir():
+            entries.append((name + b"/", b"40000 " + name + b"\0" + git_tree(path)))
+        else:
+            blob = _git_id(b"blob", path.read_bytes())
+            entries.append((name, b"100644 " + name + b"\0" + blob))
+    return _git_id(b"tree", b"".join(entry for _, entry in sorted(entries)))
+
+
+def _git_id(kind: bytes, data: bytes) -> bytes:
+    return hashlib.sha1(b"%s %d\0%s" % (kind, len(data), data), usedforsecurity=False).digest()
+
+
 def _after(before: int, progress: Progress) -> Progress:
     """Progress of a file that comes after others of `before` bytes."""
     return lambda have: progress(before + have)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from balancedit.data.sample import EditSample, FileImage
+from balancedit.data.sample import EditSample, FileImage, images
 from balancedit.errors import DataError
 
 
@@ -19,11 +19,7 @@ def image_root(directory: Path, folders: Iterable[str]) -> Path:
 
 def files(sample: EditSample) -> Iterator[FileImage]:
     """Every picture file that a sample names, with repeats."""
-    asked = [probe.image for probe in sample.locality]
-    follow = [probe.image for probe in sample.portability]
-    for image in (sample.image, *sample.image_rephrases, *asked, *follow):
-        if isinstance(image, FileImage):
-            yield image
+    return (image for image in images(sample) if isinstance(image, FileImage))
 
 
 def require_folders(samples: Iterable[EditSample], name: str, expected: str) -> None:

@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 from PIL import Image
 
+from balancedit.data.vocabulary import Vocabulary
 from balancedit.inputs.images import open_image
 
 LocalityKind = Literal["similar", "same-image", "unrelated", "no-image", "black"]
 LOCALITY_KINDS: tuple[LocalityKind, ...] = get_args(LocalityKind)
+#: What a question asks for: a word or phrase, or whatever a person would say, such as a sentence.
+Style = Literal["short", "plain"]
 
 
 class ImageRef(Protocol):
@@ -52,6 +55,21 @@ class FileImage:
 
 
 @dataclass(frozen=True)
+class BlackImage:
+    """A black picture, `side` pixels wide and high."""
+
+    side: int
+
+    def open(self) -> Image.Image:
+        """The picture, RGB."""
+        return Image.new("RGB", (self.side, self.side))
+
+    def describe(self) -> dict[str, Any]:
+        """The side, which decides every pixel."""
+        return {"black": self.side}
+
+
+@dataclass(frozen=True)
 class LocalityProbe:
     """A query whose answer the edit must leave as it was.
 
@@ -68,6 +86,8 @@ class LocalityProbe:
     what the model said before, not with this; it tells probes that share the edit's old answer.
     shows: the thing in the picture, None where it shows none. A sequential run leaves out the
     probes that show a thing which one of its edits `shows`: those may rightly have changed.
+    within: wider facts that the answer follows, such as what is said of all apples; an edit that
+    `reaches` one of them may rightly change it too.
     """
 
     kind: LocalityKind
@@ -75,6 +95,7 @@ class LocalityProbe:
     question: str
     answer: str | None
     shows: str | None = None
+    within: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,6 +114,10 @@ class EditSample:
     rephrases: the question in other words, about the same picture (T-Gen). image_rephrases: other
     pictures of the same thing, with the same question (I-Gen). Both shall be answered with the
     target.
+
+    reaches: wider facts than the thing shown that the edit is about, in the words of the probes'
+    `within`. style: of all its questions. vocabulary: everything that may be answered, where the
+    data say; answers in the plain style are judged by it.
     """
 
     id: str
@@ -107,10 +132,27 @@ class EditSample:
     category: str  # what sort of thing is shown, or what the question is about
     kind: str  # what sort of answer is edited, such as "name" or "count"
     shows: str  # the thing in the picture, named as the probes name theirs
+    reaches: tuple[str, ...] = ()
+    style: Style = "short"
+    vocabulary: Vocabulary | None = None
 
     def shares_answer(self, probe: LocalityProbe) -> bool:
         """True if the probe's true answer is the one that this edit replaces."""
         return probe.answer == self.original_answer
+
+
+def images(sample: EditSample) -> Iterator[ImageRef]:
+    """Every picture of a sample, with repeats: the edited one first."""
+    asked = [probe.image for probe in sample.locality]
+    follow = [probe.image for probe in sample.portability]
+    for image in (sample.image, *sample.image_rephrases, *asked, *follow):
+        if image is not None:
+            yield image
+
+
+#: Fields that came after digests were first kept: where they have these values they are left out of
+#: a record's description, so that older digests hold.
+_LATER: dict[str, Any] = {"within": (), "reaches": (), "style": "short", "vocabulary": None}
 
 
 def digest(records: Sequence[EditSample | LocalityProbe], source: str) -> str:
@@ -119,15 +161,21 @@ def digest(records: Sequence[EditSample | LocalityProbe], source: str) -> str:
     source: names what the pictures come from, such as the hash or version of an archive: a
     description says which picture, not what its pixels are.
     """
-    described = {"source": source, "records": [_plain(vars(record)) for record in records]}
+    described = {"source": source, "records": [_described(record) for record in records]}
     text = json.dumps(described, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _described(record: EditSample | LocalityProbe | PortabilityProbe) -> dict[str, Any]:
+    """A record's fields as plain JSON types."""
+    held = vars(record).items()
+    return {n: _plain(v) for n, v in held if n not in _LATER or v != _LATER[n]}
 
 
 def _plain(value: Any) -> Any:
     """A record's value as plain JSON types."""
     if isinstance(value, (LocalityProbe, PortabilityProbe)):
-        return _plain(vars(value))
+        return _described(value)
     if hasattr(value, "describe"):
         return value.describe()
     if isinstance(value, dict):

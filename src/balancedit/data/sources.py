@@ -33,7 +33,7 @@ class Download:
 @dataclass(frozen=True)
 class Source:
     """A published data set. `steps`: what a person does, in order; `known`: hashes of files that
-    come by hand, by name."""
+    come by hand, by name; `tree`: the id that git gives the folder at the commit fetched."""
 
     name: str
     home: str
@@ -41,11 +41,42 @@ class Source:
     downloads: tuple[Download, ...] = ()
     steps: tuple[str, ...] = ()
     known: tuple[tuple[str, str], ...] = ()
+    tree: str = ""
 
 
+_GROCERY = "fc80ba90f803d79d0383df52c5a4ac5de99ff6fc"
+_CLOTHES = "11961516512414bf9f6c150a832cfd21b54a6b54"
 _COCO_VAL = Download("val2014.zip", f"{_COCO}/val2014.zip", 6300, unpack=True)
 
 SOURCES: dict[str, Source] = {
+    "grocery": Source(
+        name="grocery",
+        home="https://github.com/marcusklasson/GroceryStoreDataset",
+        licence="MIT",
+        downloads=(
+            Download(
+                f"GroceryStoreDataset-{_GROCERY}.zip",
+                f"https://github.com/marcusklasson/GroceryStoreDataset/archive/{_GROCERY}.zip",
+                128,
+                unpack=True,
+            ),
+        ),
+        tree="1ac1952cb9a00324104759bde4033782beacb215",
+    ),
+    "clothes": Source(
+        name="clothes",
+        home="https://github.com/alexeygrigorev/clothing-dataset-small",
+        licence="CC0 1.0",
+        downloads=(
+            Download(
+                f"clothing-dataset-small-{_CLOTHES}.zip",
+                f"https://github.com/alexeygrigorev/clothing-dataset-small/archive/{_CLOTHES}.zip",
+                109,
+                unpack=True,
+            ),
+        ),
+        tree="78b24042178f02d2ec37cee1dbd23d73857fa539",
+    ),
     "mmedit": Source(
         name="mmedit",
         home="https://github.com/zjunlp/EasyEdit/blob/main/examples/MMEdit.md",

@@ -17,31 +17,36 @@ def check(
     path: Annotated[
         str,
         typer.Argument(
-            metavar="PATH", help="A data set's directory, FORMAT=DIRECTORY, or one file."
+            metavar="PATH", help="A data set's name or directory, FORMAT=DIRECTORY, or one file."
         ),
     ],
     limit: Annotated[
         int, typer.Option(metavar="N", help="Findings shown of each kind; --json shows all.")
     ] = 5,
 ) -> dict[str, Any] | None:
-    """Look a data set on disk over, and say what is wrong with which record."""
-    from balancedit.data.check import check, table
+    """Look a data set over, and say what is wrong with which record."""
+    from balancedit.data.catalogue import DATA_SETS
+    from balancedit.data.check import check, check_named, table
 
-    form, equals, directory = path.rpartition("=")
-    data_format, parts = check(form if equals else None, Path(directory).expanduser())
+    if path in DATA_SETS:
+        form, parts = path, check_named(DATA_SETS[path])
+    else:
+        named, equals, directory = path.rpartition("=")
+        data_format, parts = check(named if equals else None, Path(directory).expanduser())
+        form = data_format.name
     if out.json:
         return {
-            "format": data_format.name,
+            "format": form,
             "problems": sum(len(p.problems) for p in parts.values()),
             "parts": {name: part.to_dict() for name, part in parts.items()},
         }
     console = output.console()
     console.print(table(parts))
-    for name, part in parts.items():
+    for part_name, part in parts.items():
         for kind, count in part.counts.items():
             held = [p for p in part.problems if p.kind == kind][:limit]
             more = f", the first {limit}" if count > limit else ""
-            console.print(f"{name}: {count} {kind}{more}", style="bold", soft_wrap=True)
+            console.print(f"{part_name}: {count} {kind}{more}", style="bold", soft_wrap=True)
             for problem in held:
                 line = output.printable(f"{problem.where}: {problem.what}")
                 console.print(f"  {line}", soft_wrap=True)

@@ -58,12 +58,16 @@ def fetch(
             for file, known in about["by_hand_files"].items():
                 version = "the known version" if known else "another version than the one we know"
                 console.print(f"{file}: {version}", soft_wrap=True)
-            console.print(f"Then: balancedit data check {name}={directory}", soft_wrap=True)
+            if about["same_tree"] is None:
+                console.print(f"Then: balancedit data check {name}={directory}", soft_wrap=True)
+            else:
+                same = "every file is" if about["same_tree"] else "its files are not all"
+                console.print(f"{directory}: {same} as at the commit that we know", soft_wrap=True)
     return about if out.json else None
 
 
 def _fetch(name: str, directory: Path) -> dict[str, Any]:
-    from balancedit.data.fetch import fetch, verify
+    from balancedit.data.fetch import fetch, same_tree, verify
     from balancedit.data.sources import SOURCES
 
     source, shown = SOURCES[name], 0
@@ -77,4 +81,8 @@ def _fetch(name: str, directory: Path) -> dict[str, Any]:
             shown = max(shown, size >> 20)
 
         hashes = fetch(source, directory, arrived)
-    return {"hashes": hashes, "by_hand_files": verify(source, directory)}
+    return {
+        "hashes": hashes,
+        "by_hand_files": verify(source, directory),
+        "same_tree": same_tree(source, directory),
+    }
