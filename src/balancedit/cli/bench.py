@@ -83,7 +83,7 @@ def run(
 ) -> dict[str, Any] | None:
     """Run editing methods over a data set; a run that was killed goes on where it was."""
     from balancedit.bench import contenders
-    from balancedit.bench.protocols import PROTOCOLS
+    from balancedit.bench.protocols import PROTOCOLS, named
     from balancedit.data.catalogue import find
     from balancedit.data.problems import LeftOut
 
@@ -108,7 +108,7 @@ def run(
     with output.working(f"loading {model} …"):
         loaded = session.load_alone(model, layer, device, dtype, debug=out.debug)
     samples = askable(samples, loaded)
-    identity = subject(loaded, found, part) | {"protocol": protocol}
+    identity = subject(loaded, found, part) | named(PROTOCOLS[protocol], samples)
     with output.progress("recording") as progress:
         launch(
             loaded,
