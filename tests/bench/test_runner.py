@@ -12,10 +12,20 @@ import torch
 
 import rounding
 from balancedit import Editor
+from balancedit.bench import report
 from balancedit.bench.contenders import Contender, parse_all
-from balancedit.bench.protocols import PROTOCOLS, Generate, Probe, probes, scores
+from balancedit.bench.protocols import (
+    PROTOCOLS,
+    SENTENCES,
+    Generate,
+    Probe,
+    named,
+    probes,
+    scores,
+)
 from balancedit.bench.runner import BASE, Runner, Settings
 from balancedit.data.sample import EditSample
+from balancedit.data.vocabulary import Vocabulary
 from balancedit.errors import EditFailedError, ImageError
 from balancedit.files.journal import Journal
 from balancedit.models.prompting import Prompter
@@ -301,3 +311,46 @@ def test_a_length_for_every_answer_of_a_run(
     asked = probes(SAMPLES[0])[:2]
     Generate(3).outputs(make_editor(), asked, 4)
     assert seen == [3]
+
+
+def test_answers_in_the_plain_style_are_judged_by_what_they_give() -> None:
+    words = Vocabulary("fruit", {"name": {"apple": (), "pear": (), "plum": ()}}, {})
+    asked = [
+        Probe("Acc", None, "q", "pear", sort="name", plain=True, vocabulary=words),
+        Probe("T-Gen", None, "q", "pear", sort="name", plain=True, vocabulary=words),
+        Probe("similar", None, "q", "plum", sort="name", plain=True, vocabulary=words),
+        Probe("similar", None, "q", "apple", sort="name", plain=True, vocabulary=words),
+    ]
+    before = ["This is an apple.", "An apple.", "This is a plum.", "It's an apple."]
+    after = ["This is a pear.", "It is not a pear.", "It is a plum.", "This is a pear."]
+    judged = PROTOCOLS["generate"].judged(asked, before, after)
+    assert judged == [
+        {"Acc": 1.0},
+        {"T-Gen": 0.0},
+        {"similar": 1.0, "similar-text": 0.0},  # the same answer in other words
+        {"similar": 0.0, "similar-text": 0.0, "same-answer": 0.0},
+    ]
+    assert scores(asked, judged)["Loc"] == 0.5
+    assert scores(asked, judged)["Loc-text"] == 0.0
+    short = [probe._replace(plain=False) for probe in asked]
+    judged = PROTOCOLS["generate"].judged(short, before, after)
+    assert [*judged[0].values()] == [0.0]  # in the short style a sentence is no answer
+    assert judged[2] == {"similar": 0.0}
+
+
+def test_probes_carry_the_style_and_the_listed_answers() -> None:
+    words = Vocabulary("fruit", {"name": {"apple": ()}}, {})
+    plain = replace(sample(1, "ab"), style="plain", vocabulary=words, kind="name")
+    assert all(p.plain and p.vocabulary is words and p.sort == "name" for p in probes(plain))
+    assert not any(p.plain for p in probes(sample(1, "ab")))
+
+
+def test_the_report_names_the_rule_for_sentences() -> None:
+    generate, forced = PROTOCOLS["generate"], PROTOCOLS["teacher-forced"]
+    short, plain = sample(1, "ab"), replace(sample(2, "cd"), style="plain")
+    assert named(generate, [short]) == {"protocol": "generate"}  # as older results have it
+    assert named(generate, [plain])["judged"] == SENTENCES
+    assert named(forced, [plain]) == {"protocol": "teacher-forced"}
+    lines = report.Report({"model": "m", "data": "d", **named(generate, [plain])}, {}, ())
+    assert f"protocol: generate, judged {SENTENCES}" in str(report.as_table(lines).title)
+    assert report.as_json(lines)["run"]["judged"] == SENTENCES

@@ -224,7 +224,8 @@ def _about(report: Report) -> list[str]:
             "with `balancedit bench run`"
         )
     data = " ".join(str(run[name]) for name in ("data", "part") if run.get(name))
-    return [f"protocol: {run['protocol']}", f"model: {run['model']}", f"data: {data}"]
+    judged = [f"judged {run['judged']}"] if "judged" in run else []
+    return [f"protocol: {run['protocol']}", *judged, f"model: {run['model']}", f"data: {data}"]
 
 
 def _edits(lines: Sequence[Line]) -> str:

@@ -1,7 +1,9 @@
 """How an edit's probes are asked and judged. Every figure names its protocol.
 
 ``generate``: greedy decoding to the natural stop, whole answers compared after the normalisation of
-`vqa.vqa_answer`; locality is the text after the edit equal to the text before it.
+`vqa.vqa_answer`; locality is the text after the edit equal to the text before it. Questions in the
+plain style are answered in sentences, and `sentences` judges those: what counts is the answer that
+one gives, for locality that it is the same; whether the text is the same stands beside it.
 
 ``teacher-forced``: the expected answer's own tokens are fed in, and the share of them counts that
 is the most likely next token; locality is the agreement of the most likely tokens before and after.
@@ -18,12 +20,16 @@ from PIL import Image
 
 from balancedit.answering.ask import How
 from balancedit.bench.metrics import exact_match, token_accuracy, top_k_agreement
+from balancedit.bench.sentences import gives, same_answer
 from balancedit.data.sample import EditSample
+from balancedit.data.vocabulary import Vocabulary
 from balancedit.editor import Editor
 
 REACH = ("Acc", "T-Gen", "I-Gen")
 PAPER_LOCALITY = "similar"  # the kind of locality probe that the paper's Loc counts
 SAME_ANSWER = "same-answer"  # of those, the ones that share the edit's old answer
+TEXT = "-text"  # of a kind of locality, in the plain style: that the whole text stayed
+SENTENCES = "by the answer a sentence gives"  # the rule for the plain style, in reports
 TOP = 10  # candidates a token that EasyEdit's image locality compares
 
 
@@ -36,6 +42,9 @@ class Probe(NamedTuple):
     expected: str  # the target, or for locality the true answer as far as the data know it
     shows: str | None = None  # the thing in a locality probe's picture, where the data say
     within: tuple[str, ...] = ()  # wider facts that a locality probe's answer follows
+    sort: str = ""  # of answer, as the data's vocabulary has them
+    plain: bool = False  # whether it is asked so that a sentence may be answered
+    vocabulary: Vocabulary | None = None
 
 
 def probes(sample: EditSample) -> list[Probe]:
@@ -50,7 +59,8 @@ def probes(sample: EditSample) -> list[Probe]:
         asked.append(
             Probe(probe.kind, picture, probe.question, expected, probe.shows, probe.within)
         )
-    return asked
+    plain, listed = sample.style == "plain", sample.vocabulary
+    return [p._replace(sort=sample.kind, plain=plain, vocabulary=listed) for p in asked]
 
 
 class EvaluationProtocol(Protocol):
@@ -87,18 +97,32 @@ class Generate:
     def judged(
         self, asked: Sequence[Probe], before: Sequence[str], after: Sequence[str]
     ) -> list[dict[str, float]]:
-        """Normalised exact match with the target; for locality, with the text before the edit.
-        "same-answer" is the paper's kind of locality where the unedited model gives what it gives
-        to the edit's own question."""
+        """Normalised exact match with the target, or, in the plain style, a sentence that gives it;
+        for locality, the text before the edit, or, in the plain style, the same answer, with the
+        same text beside it as "…-text". "same-answer" is the paper's kind of locality where the
+        unedited model gives what it gives to the edit's own question."""
         judged = []
         for probe, old, new in zip(asked, before, after, strict=True):
-            right = float(
-                exact_match(new, probe.expected) if probe.measures in REACH else new == old
-            )
-            judged.append({probe.measures: right})
-            if probe.measures == PAPER_LOCALITY and old == before[0]:
-                judged[-1][SAME_ANSWER] = right
+            if probe.measures in REACH:
+                judged.append({probe.measures: float(_right(probe, new))})
+                continue
+            kept = float(_same(probe, old, new))
+            judged.append({probe.measures: kept})
+            if probe.plain:
+                judged[-1][probe.measures + TEXT] = float(new == old)
+            if probe.measures == PAPER_LOCALITY and _same(probe, old, before[0]):
+                judged[-1][SAME_ANSWER] = kept
         return judged
+
+
+def _right(probe: Probe, said: str) -> bool:
+    if probe.plain:
+        return gives(said, probe.expected, probe.sort, probe.vocabulary)
+    return exact_match(said, probe.expected)
+
+
+def _same(probe: Probe, one: str, other: str) -> bool:
+    return one == other or (probe.plain and same_answer(one, other, probe.vocabulary))
 
 
 class TeacherForced:
@@ -161,6 +185,16 @@ def scores(
             for name, value in outcome.items():
                 by_measure.setdefault(name, []).append(value)
     means = {name: sum(values) / len(values) for name, values in by_measure.items()}
-    if PAPER_LOCALITY in means:
-        means["Loc"] = means.pop(PAPER_LOCALITY)
+    for name in (PAPER_LOCALITY, PAPER_LOCALITY + TEXT):
+        if name in means:
+            means[name.replace(PAPER_LOCALITY, "Loc")] = means.pop(name)
     return means
+
+
+def named(protocol: EvaluationProtocol, samples: Sequence[EditSample]) -> dict[str, str]:
+    """What a report says of how answers to these edits' questions are judged: the protocol, and
+    the rule where it is not the exact match of whole answers."""
+    about = {"protocol": protocol.name}
+    if protocol.name == Generate.name and any(s.style == "plain" for s in samples):
+        about["judged"] = SENTENCES
+    return about

@@ -179,7 +179,9 @@ def as_table(report: Report) -> Table:
 
     head, body = _cells(report, "{mean:.1f}", "–")
     run = {name: report.identity.get(name, "several") for name in ("model", "data", "protocol")}
-    table = Table(title=f"{run['model']}, {run['data']}, protocol: {run['protocol']}, percent")
+    judged = f", judged {report.identity['judged']}" if "judged" in report.identity else ""
+    protocol = f"protocol: {run['protocol']}{judged}"
+    table = Table(title=f"{run['model']}, {run['data']}, {protocol}, percent")
     for name in head:
         table.add_column(name, justify="left" if name in ("in", "of", "method") else "right")
     for cells in body:

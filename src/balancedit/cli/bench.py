@@ -84,7 +84,7 @@ def run(
 ) -> dict[str, Any] | None:
     """Run editing methods over a data set; a run that was killed goes on where it was."""
     from balancedit.bench import contenders
-    from balancedit.bench.protocols import PROTOCOLS, Generate
+    from balancedit.bench.protocols import PROTOCOLS, Generate, named
     from balancedit.data.catalogue import find
     from balancedit.data.problems import LeftOut
 
@@ -96,11 +96,11 @@ def run(
     if protocol not in PROTOCOLS:
         raise InputError(f"unknown protocol '{protocol}'{nearest_names(protocol, PROTOCOLS)}")
     way = PROTOCOLS[protocol]
-    about: dict[str, Any] = {"protocol": protocol}
+    about: dict[str, Any] = {}
     if max_new_tokens is not None:
         if protocol != Generate.name:
             raise InputError(f"--max-new-tokens is of the protocol '{Generate.name}'; leave it out")
-        way, about = Generate(max_new_tokens), about | {"max_new_tokens": max_new_tokens}
+        way, about = Generate(max_new_tokens), {"max_new_tokens": max_new_tokens}
     dataset = find(data, left_out := LeftOut()) if skip_bad else find(data)
     part = part or dataset.parts[0]
     samples = first(dataset.load(part), n, f"{dataset.name} {part}")
@@ -115,7 +115,7 @@ def run(
     with output.working(f"loading {model} …"):
         loaded = session.load_alone(model, layer, device, dtype, debug=out.debug)
     samples = askable(samples, loaded)
-    identity = subject(loaded, dataset, part) | about
+    identity = subject(loaded, dataset, part) | named(way, samples) | about
     with output.progress("recording") as progress:
         launch(
             loaded,

@@ -76,7 +76,7 @@ def tune(
     samples = first(dataset.load(part), edits, f"{dataset.name} {part}", "--edits")
 
     from balancedit.bench.launching import launch
-    from balancedit.bench.protocols import PROTOCOLS
+    from balancedit.bench.protocols import PROTOCOLS, named
     from balancedit.bench.provenance import subject
     from balancedit.bench.runner import Settings
 
@@ -85,7 +85,7 @@ def tune(
     samples = askable(samples, loaded)
     chosen = tuple(c for name in names for c in tuning.contenders(name, settings, seed, loaded))
     protocol = PROTOCOLS["generate"]
-    about = subject(loaded, dataset, part) | {"protocol": protocol.name}
+    about = subject(loaded, dataset, part) | named(protocol, samples)
     with output.progress("tuning") as progress:
         launch(
             loaded,
