@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from balancedit.bench.metrics import exact_match
 from balancedit.data.vocabulary import Vocabulary
-from balancedit.inputs.text import same_text
+from balancedit.inputs.answers import same_answer as same_text
 
 Listed = Mapping[str, tuple[str, ...]]  # answer -> synonyms
 
