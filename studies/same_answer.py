@@ -34,7 +34,7 @@ from balancedit import Editor
 from balancedit.bench import contenders
 from balancedit.bench.metrics import exact_match
 from balancedit.bench.protocols import PROTOCOLS, SAME_ANSWER
-from balancedit.bench.provenance import provenance, summary
+from balancedit.bench.provenance import formerly, provenance, summary
 from balancedit.bench.report import FORMS, read
 from balancedit.bench.runner import Runner, Settings
 from balancedit.data import pocket
@@ -163,7 +163,7 @@ def run(
         "protocol": "generate",
     }
     settings = {c.name: c.config() | c.binding(loaded) for c in chosen}
-    journal = Journal(out, identity, provenance(loaded), settings)
+    journal = Journal(out, identity, provenance(loaded), settings, formerly=formerly(loaded))
     runner = Runner(
         samples,
         PROTOCOLS["generate"],

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Unpack, overload
 
@@ -26,8 +27,9 @@ from balancedit.inputs.pairing import Sources, Texts, checked, checked_rows, pai
 from balancedit.inputs.pictures import Shown
 from balancedit.inputs.text import check_answer
 from balancedit.methods import Method, configure, make_method
+from balancedit.methods.belonging import belonging
 from balancedit.models.loading import LoadedModel, load_model
-from balancedit.store import Binding, EditStore, open_store
+from balancedit.store import EditStore, open_store
 from balancedit.store.copying import copy_store
 from balancedit.teaching import Teacher
 from balancedit.types import BATCH_SIZE, Answer, Edit, Explanation, Fact, FailedEdit
@@ -99,8 +101,7 @@ class Editor(EditedModel):
         """An editor of a model that is loaded already (`models.loading.load_model`); arguments and
         errors as for `load`. Several editors may share a model, but not be attached at once."""
         bound = make_method(method, configure(method, preset, options), loaded)
-        binding = Binding(loaded.name, loaded.fingerprint(), method, bound.binding())
-        return cls(loaded, bound, open_store(edits, binding))
+        return cls(loaded, bound, open_store(edits, partial(belonging, loaded, bound)))
 
     # -- asking ------------------------------------------------------------------------------
 

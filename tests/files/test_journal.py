@@ -40,6 +40,18 @@ def test_another_run_is_refused_and_the_difference_named(
         Journal(tmp_path, RUN | change, {})
 
 
+def test_results_of_what_was_called_otherwise_before_go_on(tmp_path: Path) -> None:
+    Journal(tmp_path, RUN | {"fingerprint": "old"}, {}).append({"sample": "a"})
+    now = RUN | {"fingerprint": "new"}
+    again = Journal(tmp_path, now, {}, formerly={"fingerprint": "old"})
+    assert [row["sample"] for row in again.rows()] == ["a"]
+    for formerly in ({"fingerprint": "older"}, {}):
+        with pytest.raises(ResultsError, match="its fingerprint is 'old', not 'new'"):
+            Journal(tmp_path, now, {}, formerly=formerly)
+    with pytest.raises(ResultsError, match="another run"):
+        Journal(tmp_path, now | {"data": "other"}, {}, formerly={"fingerprint": "old"})
+
+
 def test_no_results_are_named_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="bench run"):
         read_header(tmp_path)

@@ -14,7 +14,7 @@ import tiny
 from balancedit import Editor, Pictures
 from balancedit.errors import InputError, RoutingError
 from balancedit.models.architectures import ARCHITECTURES
-from balancedit.models.prompting import has_chat_template
+from balancedit.models.processors import chat_template
 from closeness import assert_alike, assert_same_text
 from contract import (
     AB,
@@ -157,7 +157,7 @@ def test_a_picture_more_is_more_prompt(edited: Edited) -> None:
 def test_a_system_message_is_part_of_the_prompt_and_its_key(family: str) -> None:
     """With none, one and two pictures; batch and singles agree, and the edit is taken back."""
     plain = make(family)
-    if not has_chat_template(plain.processor):
+    if chat_template(plain.processor) is None:
         return  # asked through a format string, which has no system message
     editor = make(family, system="be brief")
     longer, shorter = (e.inputs([AB], [QUESTION])["input_ids"] for e in (editor, plain))

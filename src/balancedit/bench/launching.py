@@ -8,7 +8,7 @@ from typing import Any
 
 from balancedit.bench.contenders import Contender
 from balancedit.bench.protocols import EvaluationProtocol
-from balancedit.bench.provenance import provenance, summary
+from balancedit.bench.provenance import formerly, provenance, summary
 from balancedit.bench.runner import Runner, Settings
 from balancedit.data.sample import EditSample
 from balancedit.editor import Editor
@@ -41,7 +41,9 @@ def launch(
         return contender.editor(models[contender.layer], edits)
 
     known = {c.name: c.config() | c.binding(models[c.layer]) for c in settings.contenders}
-    journal = Journal(directory, dict(identity), provenance(loaded), known)
+    journal = Journal(
+        directory, dict(identity), provenance(loaded), known, formerly=formerly(loaded)
+    )
     runner = Runner(samples, protocol, settings, journal, open_editor, advance)
     start(runner.remaining())
     runner.run()

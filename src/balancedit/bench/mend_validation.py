@@ -9,6 +9,7 @@ from typing import Any
 
 from balancedit.bench.contenders import Contender
 from balancedit.bench.protocols import PROTOCOLS
+from balancedit.bench.provenance import formerly
 from balancedit.bench.report import Report, read
 from balancedit.bench.runner import Runner, Settings
 from balancedit.data.sample import EditSample
@@ -52,7 +53,7 @@ def compare(
         samples,
         protocol,
         Settings(contenders),
-        Journal(kept, about | identity, {}),
+        Journal(kept, about | identity, {}, formerly=formerly(loaded)),
         open_editor,
         advance,
     )

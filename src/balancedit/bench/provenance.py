@@ -33,6 +33,11 @@ def subject(loaded: LoadedModel, data: DataSet, part: str) -> dict[str, str]:
     }
 
 
+def formerly(loaded: LoadedModel) -> dict[str, str]:
+    """What of `subject` earlier versions called otherwise, as their results have it."""
+    return {"fingerprint": loaded.former_fingerprint()}
+
+
 def code_revision(package: Path = Path(__file__).parents[1]) -> str:
     """Which code this is: what git calls the commit of the package's own repository, with
     "+changes" behind it where the package's files differ from that; else the package's version.

@@ -125,7 +125,7 @@ def train_mend(
         raise InputError(f"--probed is {probed}; of {validation} held-out edits, give 0 to that")
 
     from balancedit.bench.mend_validation import compare
-    from balancedit.bench.provenance import subject
+    from balancedit.bench.provenance import formerly, subject
     from balancedit.files.journal import Journal
 
     with output.working(f"loading {model} …"):
@@ -133,7 +133,7 @@ def train_mend(
     training, held_out = askable(training, loaded), askable(held_out, loaded)
     about = subject(loaded, dataset, part)
     identity = about | {"edits": n, "validation": validation, "config": config.lasting()}
-    journal = Journal(results, identity, {"device": str(loaded.device)})
+    journal = Journal(results, identity, {"device": str(loaded.device)}, formerly=formerly(loaded))
     with output.progress("training") as progress:
         trainer = MendTrainer(loaded, training, held_out, config, journal, progress.advance)
         progress.total(trainer.remaining())

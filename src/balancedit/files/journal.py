@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Journal:
 
     identity: what makes two runs the same (model, data, protocol …), plain JSON types. methods:
     settings by method; a later run may bring more methods, but not other settings of the same.
+    formerly: values of `identity` by which earlier versions called the same.
     about: what may differ from run to run (code, machine, time …). The first run's is kept, and
     that of each run with the first line it adds; where there is none and no method, lines name no
     run. Raises `ResultsError` where the directory holds another run or cannot be written.
@@ -46,6 +47,8 @@ class Journal:
         identity: dict[str, Any],
         about: dict[str, Any],
         methods: dict[str, dict[str, Any]] | None = None,
+        *,
+        formerly: Mapping[str, Any] | None = None,
     ) -> None:
         self.directory = directory
         self._read = 0  # bytes of the results that `news` has given
@@ -56,7 +59,7 @@ class Journal:
             directory.mkdir(parents=True, exist_ok=True)
             self._lock = lock_of(directory)
             with self._lock:
-                self._enter(identity, methods, about)
+                self._enter(identity, methods, about, formerly or {})
                 _drop_partial_line(directory / ROWS)
         except (OSError, ValueError) as error:
             raise ResultsError(
@@ -65,14 +68,20 @@ class Journal:
             ) from error
 
     def _enter(
-        self, identity: dict[str, Any], methods: dict[str, Any], about: dict[str, Any]
+        self,
+        identity: dict[str, Any],
+        methods: dict[str, Any],
+        about: dict[str, Any],
+        formerly: Mapping[str, Any],
     ) -> None:
         """Write the header, or check it and add this run's methods."""
         header = self.directory / HEADER
         run = {"identity": identity, "methods": {}, "about": about}
         if header.exists():
             run = _header(header)
-            _check_same(self.directory, run["identity"], identity)
+            kept = run["identity"]
+            same = {k: identity[k] for k, v in formerly.items() if kept.get(k) == v}
+            _check_same(self.directory, kept | same, identity)
         known = run.get("methods", {})
         _check_same(self.directory, {m: known.get(m, methods[m]) for m in methods}, methods)
         if not header.exists() or methods.keys() - known.keys():

@@ -71,9 +71,7 @@ def edited_path(model: nn.Module, path: str) -> str:
     PEFT puts its own modules around a model, so paths of the plain model lead there too; and around
     a linear layer: the layer inside is edited, and what the adapter adds stays beside the edit.
     """
-    unwrap: Any = getattr(model, "get_base_model", None)
-    inner = unwrap() if callable(unwrap) else model
-    prefix = next(name for name, module in model.named_modules() if module is inner)
+    prefix = _wrapped_at(model)
     if prefix and not path.startswith(f"{prefix}."):
         path = f"{prefix}.{path}"
     try:
@@ -81,6 +79,19 @@ def edited_path(model: nn.Module, path: str) -> str:
     except AttributeError:
         return path
     return f"{path}.base_layer" if callable(getattr(layer, "get_base_layer", None)) else path
+
+
+def plain_path(model: nn.Module, path: str) -> str:
+    """What `edited_path` leads to `path` from: the layer's path in the model without adapters."""
+    prefix = _wrapped_at(model)
+    return path.removeprefix(f"{prefix}." if prefix else "").removesuffix(".base_layer")
+
+
+def _wrapped_at(model: nn.Module) -> str:
+    """Where in a model that may be wrapped in an adapter the plain one is; "" where it is not."""
+    unwrap: Any = getattr(model, "get_base_model", None)
+    inner = unwrap() if callable(unwrap) else model
+    return next(name for name, module in model.named_modules() if module is inner)
 
 
 def ancestors(model: nn.Module, path: str) -> list[nn.Module]:

@@ -139,6 +139,7 @@ class IKE:
                 self.routing.loaded.fingerprint(),
                 self.routing.loaded.layer,
                 data.digest(self.config.part),
+                *self.routing.loaded.rendered().values(),
             ]
             self._demonstrations = Demonstrations(
                 data.load(self.config.part), self.routing.prefill_keys, made_of, cache_dir() / "ike"

@@ -156,8 +156,7 @@ def _network_for(
     if not network.belongs_to(weight):
         raise ModelLoadError(
             f"the MEND network '{chosen}' was trained for another weight at that layer, that of "
-            f"{trained_for.model} ({trained_for.fingerprint[:12]}), not for {loaded.name} "
-            f"({loaded.fingerprint()[:12]}); {train}"
+            f"{trained_for.model} then, not {loaded.name}'s; {train}"
         )
     return network, sha256
 

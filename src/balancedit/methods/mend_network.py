@@ -146,7 +146,7 @@ class TrainedFor:
     """What a trained network belongs to, and where it comes from."""
 
     model: str  # its name, for people
-    fingerprint: str  # of the model's configuration and the edited layer's weights
+    fingerprint: str  # `LoadedModel.fingerprint`, of its day; for people, `belongs_to` decides
     layer: str
     data: str  # data set and part
     digest: str  # of that data

@@ -19,7 +19,7 @@ from balancedit.inputs.pictures import Picture
 from balancedit.layer.deciding import Drafts
 from balancedit.layer.decisions import Decision, RouteTrace
 from balancedit.layer.edited import EditedLayer, Transformation
-from balancedit.layer.paths import ancestors, resolve_layer
+from balancedit.layer.paths import ancestors, edited_path, resolve_layer
 from balancedit.layer.prompts import with_answers
 from balancedit.layer.router import Router
 from balancedit.learning.answer_rows import Recorded
@@ -79,6 +79,7 @@ class RoutedLayer:
         apply: Transformation | None = None,
     ) -> None:
         layer = resolve_layer(loaded.model, loaded.layer)
+        key_layer = edited_path(loaded.model, key_layer) if key_layer else None
         watched = resolve_layer(loaded.model, key_layer) if key_layer else layer
         self.reads_once = not (key_layer and loaded.prefix.covers(key_layer))
         self.loaded = loaded

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import align_module_device
 from torch import nn
 
 from balancedit.codebook.exact import exactly
@@ -29,8 +26,9 @@ from balancedit.learning.answer_path import AnswerPath
 from balancedit.models import minigpt4, pocket
 from balancedit.models.architectures import ARCHITECTURES, Architecture
 from balancedit.models.bundled import BUNDLED
-from balancedit.models.processors import load_processor
-from balancedit.models.prompting import Prompter, has_chat_template
+from balancedit.models.identity import fingerprint, former_fingerprint, rendered
+from balancedit.models.processors import chat_template, load_processor
+from balancedit.models.prompting import Prompter
 from balancedit.models.rephraser import backbone_rephraser
 from balancedit.models.support import check_config, check_model, check_takes_pictures
 from balancedit.models.weights import load_weights, why_not
@@ -121,26 +119,19 @@ class LoadedModel:
         length = getattr(text, "max_position_embeddings", None)
         return int(length) if length else None
 
-    def fingerprint(self) -> str:
-        """SHA-256 of the configuration, adapters' included, and of the edited layer's weights: what
-        edits depend on."""
-        config: Any = self.model.config
-        kept = {k: v for k, v in config.to_dict().items() if k not in _VOLATILE}
-        adapters = getattr(self.model, "peft_config", None)
-        if adapters:
-            kept["adapters"] = {name: adapters[name].to_dict() for name in sorted(adapters)}
-        digest = hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode())
-        layer = resolve_layer(self.model, self.layer)
-        with align_module_device(layer):
-            for name, value in sorted(layer.state_dict().items()):
-                digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-                flat = value.detach().cpu().contiguous().reshape(-1)
-                digest.update(flat.view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+    def fingerprint(self, *layers: str) -> str:
+        """SHA-256 of the edited layer's weights and those of further layers, at dotted paths, with
+        what adapters add: see `models/identity.py`. Raises `LayerError`."""
+        return fingerprint(self.model, [self.layer, *layers])
 
+    def former_fingerprint(self) -> str:
+        """The same as versions before format 4 of the store had it."""
+        return former_fingerprint(self.model, self.layer)
 
-#: Parts of a configuration that change without the model's answers changing.
-_VOLATILE = frozenset({"_name_or_path", "transformers_version", "architectures", "dtype"})
+    def rendered(self) -> dict[str, str]:
+        """What the processor makes of a probe prompt and of probe pictures, in words."""
+        return rendered(self.prompter)
+
 
 #: Step size of an edit where neither preset, table nor caller says: the authors' code multiplies
 #: its 0.01 by 0.01 (docs/concepts.md).
@@ -210,7 +201,7 @@ def _prompter(
     """Prompts as the caller words them, else as the chat template does, else as the table."""
     if known is None:
         return Prompter(processor, template=prompt, system=system, model=f"'{name}'")
-    if prompt is None and not has_chat_template(processor):
+    if prompt is None and chat_template(processor) is None:
         prompt = known.prompt
     spaced = prompt is not None and prompt[-1:].isspace()
     return Prompter(

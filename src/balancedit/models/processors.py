@@ -20,6 +20,12 @@ from balancedit.models.weights import why_not
 from balancedit.tables import named
 
 
+def chat_template(processor: Any) -> Any:
+    """The chat template that a processor, or its tokenizer, brings; None where neither does."""
+    of = (processor, getattr(processor, "tokenizer", None))
+    return next((t for p in of if (t := getattr(p, "chat_template", None))), None)
+
+
 def load_processor(name: str) -> Any:
     """The processor of a hub name or directory, without its video part where torchvision is
     missing. Raises `ModelLoadError`."""

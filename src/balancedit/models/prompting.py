@@ -9,6 +9,7 @@ Letters: B = rows, T = tokens of the longest prompt.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from itertools import takewhile
 from typing import Any
 
@@ -20,6 +21,7 @@ from balancedit.errors import InputError, ModelLoadError, PromptError, first_lin
 from balancedit.inputs.pictures import Picture, each
 from balancedit.layer.decisions import Said
 from balancedit.models.padding import encoders_padded_right, padded_left
+from balancedit.models.processors import chat_template
 
 _MARKED = "the question holds '{}', which marks parts of this model's prompt; word it differently"
 
@@ -55,7 +57,7 @@ class Prompter:
                 f"{type(processor).__name__} has no image processor beside its tokenizer; pass the "
                 "model's image-text-to-text processor as processor="
             )
-        if template is None and not has_chat_template(processor):
+        if template is None and chat_template(processor) is None:
             raise ModelLoadError(
                 f"{type(processor).__name__} has no chat template; pass prompt=, a format string "
                 "with {image} and {question}, such as '{image}Question: {question} Answer:'"
@@ -67,12 +69,19 @@ class Prompter:
         self.needs_image = needs_image
         self._most_images = most_images
         self._model = model
+        self._told: dict[str, Any] = {}
         self._image_token = str(getattr(processor, "image_token", None) or "")
         special = [str(t) for t in self.tokenizer.added_tokens_decoder.values() if t.special]
         self._markers = [t for t in {*special, self._image_token} if t]
         self._names = set(getattr(processor, "model_input_names", ()))
         known = self.tokenizer.get_vocab()
         self._image_ids = {known[t] for t in [self._image_token] if t in known}
+
+    def telling(self, **how: Any) -> Prompter:
+        """The same, with further arguments for the processor's `apply_chat_template`."""
+        other = copy(self)
+        other._told = how
+        return other
 
     def inputs(
         self, pictures: Sequence[Picture | None], questions: Sequence[str]
@@ -244,6 +253,7 @@ class Prompter:
                 return_tensors="pt",
                 sanitize_control_tokens=marked is not None,
                 processor_kwargs={"padding": True, "padding_side": "left"},
+                **self._told,
             )
         except TemplateError as error:
             if self._system is None:
@@ -284,9 +294,3 @@ def _behind(out: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor:
     if out.shape[1] >= prompt.shape[1] and torch.equal(out[:, : prompt.shape[1]], prompt):
         return out[:, prompt.shape[1] :]
     return out
-
-
-def has_chat_template(processor: Any) -> bool:
-    """Whether a processor, or its tokenizer, brings a chat template."""
-    tokenizer = getattr(processor, "tokenizer", None)
-    return any(getattr(p, "chat_template", None) for p in (processor, tokenizer))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from balancedit.errors import StoreError
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class MemoryStore:
     """Edits held in this process only."""
 
-    def __init__(self, binding: Binding) -> None:
+    def __init__(self, binding: Binding | Callable[[], Binding]) -> None:
         self._binding = binding
         self._edits: dict[str, Edit] = {}
         self._contents: dict[str, tuple[torch.Tensor, dict[str, torch.Tensor]]] = {}
@@ -27,6 +27,8 @@ class MemoryStore:
     @property
     def binding(self) -> Binding:
         """What the held edits belong to."""
+        if callable(self._binding):
+            self._binding = self._binding()
         return self._binding
 
     @property
@@ -104,7 +106,7 @@ class MemoryStore:
         """Nothing to let go of."""
 
 
-def open_memory(place: str, binding: Binding) -> MemoryStore:
+def open_memory(place: str, binding: Binding | Callable[[], Binding]) -> MemoryStore:
     """A store of this process alone; it has no place that others could find."""
     if place:
         raise StoreError(f"memory://{place}: edits in memory have no place; write memory://")

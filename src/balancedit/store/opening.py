@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from balancedit.errors import StoreError, nearest_names
@@ -22,9 +23,10 @@ BACKENDS: dict[str, str] = {
 }
 
 
-def open_store(edits: str | Path | None, binding: Binding) -> EditStore:
+def open_store(edits: str | Path | None, binding: Binding | Callable[[], Binding]) -> EditStore:
     """The store at an address, made where there is none.
 
+    binding: what it must belong to, or what says so; edits in memory ask only once they are copied.
     edits: None keeps edits in memory, a path names a directory, and `scheme://place` what stands
     for that scheme in `BACKENDS`. Raises `StoreMismatchError` when the store belongs to another
     model, layer or method, `StoreError` when it cannot be opened or its scheme is not known.
@@ -37,5 +39,7 @@ def open_store(edits: str | Path | None, binding: Binding) -> EditStore:
         scheme, place = "directory", str(edits)
     if scheme not in BACKENDS:
         raise StoreError(f"unknown kind of edit store '{scheme}'{nearest_names(scheme, BACKENDS)}")
+    if scheme != "memory" and callable(binding):
+        binding = binding()
     opened: EditStore = named(BACKENDS[scheme])(place, binding)
     return opened

@@ -18,12 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Binding:
-    """What a store belongs to; an edit means nothing to another model, layer or method."""
+    """What a store belongs to: what decides the answers that its edits give. An edit means nothing
+    to other weights, another prompt, layer or method.
+
+    former: what the same was called in stores of format 3 and older, where that differs.
+    """
 
     model: str  # its name, for people; never compared
-    fingerprint: str  # of the model's configuration and the edited layer's weights
+    fingerprint: str  # of the weights of the edited layer and the keys', and of adapters
     method: str
-    details: Mapping[str, str] = field(default_factory=dict)  # layer, key, key_layer, distance, …
+    details: Mapping[str, str] = field(default_factory=dict)  # layer, key, distance, prompt, …
+    former: Callable[[], Binding] | None = field(default=None, repr=False, compare=False)
 
     def differences(self, other: Binding) -> list[tuple[str, str, str]]:
         """Where `other` differs: (field, value here, value there) for each field that does."""

@@ -20,7 +20,10 @@ from balancedit.store.protocol import Binding
 
 NAME = "store.sqlite3"
 #: Raise it whenever a table changes, `Edit`'s fields included, and teach `upgrade` the change.
-FORMAT = 3
+FORMAT = 4
+#: Since this format a store says what decides its edits' answers, weights and prompt; before it was
+#: bound to a model's whole configuration, and to no prompt.
+BOUND_BY_ANSWERS = 4
 BUSY_SECONDS = 30.0
 _NEW = ".new-"  # where a database is made before it gets its name
 
@@ -202,16 +205,27 @@ def add_indexes(db: sqlite3.Connection) -> None:
                 db.execute("ROLLBACK")
 
 
-def upgrade(db: sqlite3.Connection) -> None:
-    """Bring a store of an earlier format to this one. Records of edits stay as they are."""
-    if format_of(db) == FORMAT:
+def upgrade(db: sqlite3.Connection, binding: Binding | None) -> None:
+    """Bring a store of an earlier format to this one, or where no model says what it is bound to,
+    as far as that goes. Records of edits stay as they are.
+
+    binding: what it was opened for, and found to belong to.
+    """
+    reached = FORMAT if binding is not None else BOUND_BY_ANSWERS - 1
+    if format_of(db) >= reached:
         return
     db.execute("BEGIN IMMEDIATE")
     try:
+        found = format_of(db)  # looked at again: another process may have come first
         for column, since in SINCE.items():
-            if format_of(db) < since:  # looked at again: another process may have come first
+            if found < since:
                 db.execute(f"ALTER TABLE edits ADD COLUMN {column} TEXT")
-        db.execute("UPDATE store SET format = ?", (FORMAT,))
+        if binding is not None and found < BOUND_BY_ANSWERS:
+            db.execute(
+                "UPDATE store SET fingerprint = ?, details = ?",
+                (binding.fingerprint, json.dumps(dict(binding.details))),
+            )
+        db.execute("UPDATE store SET format = ?", (max(found, reached),))
         db.execute("COMMIT")
     finally:
         if db.in_transaction:

@@ -83,9 +83,11 @@ class DiskStore:
             opened = database.connect(root, writable=writable)
             try:
                 store = cls(root, opened, writable=writable, bound=binding is not None)
-                opening.check(root, store.binding, binding)
+                store._transactions.binding = opening.check(root, opened[0], binding)
                 if writable:
-                    database.upgrade(opened[0])
+                    database.upgrade(opened[0], binding)
+                    # again: another process may have done so before, for another prompt
+                    store._transactions.binding = opening.check(root, opened[0], binding)
             except BaseException:
                 opened[0].close()
                 raise
@@ -96,7 +98,7 @@ class DiskStore:
 
     @property
     def binding(self) -> Binding:
-        """What the held edits belong to, as the store's maker gave it."""
+        """What the held edits belong to, as the store's maker gave it; see `opening.check`."""
         return self._transactions.binding
 
     @property

@@ -62,7 +62,7 @@ class Transactions:
             if self._immutable and self._version() != self._seen:
                 self._db.close()
                 self._db, self._immutable = database.connect(self._root, writable=False)
-                opening.check(self._root, database.read_binding(self._db, self._root), self.binding)
+                self.binding = opening.check(self._root, self._db, self.binding)
             self._db.execute("BEGIN")
             try:
                 if looks:
