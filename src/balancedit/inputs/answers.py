@@ -23,6 +23,7 @@ A score is not this: it forgives articles and number words (`inputs/vqa.py`).
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
 #: Unicode's names of the ways in which a character is only another one written otherwise.
 _WRITTEN = ("<wide>", "<narrow>", "<isolated>", "<initial>", "<medial>", "<final>", "<noBreak>")
@@ -72,6 +73,14 @@ def same_question(a: str, b: str) -> bool:
     """True where two questions are the same one: the same rule, and question and exclamation marks
     around them do not count."""
     return question_form(a) == question_form(b)
+
+
+def ask_the_same(some: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether one's question is the other's, or one of its rephrasings; each: a question, then its
+    rephrasings."""
+    return any(same_question(some[0], other) for other in others) or any(
+        same_question(others[0], one) for one in some
+    )
 
 
 def question_form(text: str) -> str:

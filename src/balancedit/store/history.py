@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from balancedit.errors import EditNotFoundError, nearest_names
+from balancedit.inputs.answers import ask_the_same, same_answer, same_question
 from balancedit.types import Edit
 
 _COMPARED = 1000  # ids that a mistyped one is compared with; beyond, those that begin alike
@@ -32,6 +33,17 @@ def resolve(edits: Iterable[str], wanted: str) -> str:
     alike = ids if len(ids) <= _COMPARED else [i for i in ids if i[:2] == wanted[:2]]
     hint = nearest_names(wanted, alike) if ids else "; no edit is held"
     raise EditNotFoundError(f"no edit with id '{wanted}'{hint} (`balancedit list` shows them)")
+
+
+def same_fact(old: Edit, new: Edit) -> bool:
+    """Whether a new edit is about the fact that an older one is about, as far as records say: the
+    same is asked about the same picture. With the same answer, only to the very same question:
+    edits of two wordings reach what is near each."""
+    if old.image_sha256 != new.image_sha256:
+        return False
+    if same_answer(old.target, new.target):
+        return same_question(old.question, new.question)
+    return ask_the_same((old.question, *old.positives), (new.question, *new.positives))
 
 
 def after_commit(edits: Mapping[str, Edit], new: Edit) -> list[Edit]:

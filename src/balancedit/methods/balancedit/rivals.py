@@ -6,10 +6,9 @@ questions must be the same, or what the untouched model says to them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from balancedit.inputs.answers import same_answer, same_question
+from balancedit.inputs.answers import ask_the_same, same_answer, same_question
 from balancedit.layer.decisions import AnswerIds
 from balancedit.methods.balancedit.measuring import MeasuredFact
 
@@ -47,11 +46,3 @@ class Rival:
             return True
         old, mine = fact.old_answer.text, self.old_answer
         return near and old is not None and mine is not None and same_answer(old, mine)
-
-
-def ask_the_same(some: Sequence[str], others: Sequence[str]) -> bool:
-    """Whether one's question is the other's, or one of its rephrasings; each: a question, then its
-    rephrasings."""
-    return any(same_question(some[0], other) for other in others) or any(
-        same_question(others[0], one) for one in some
-    )

@@ -55,10 +55,11 @@ def read_records(db: sqlite3.Connection, ids: Iterable[str] | None = None) -> di
 
 
 def read_same(db: sqlite3.Connection, edit: Edit) -> dict[str, Edit]:
-    """Records in force about the very fact that an edit is about, its picture and its question, by
-    id, oldest first."""
-    where = "WHERE state = 'active' AND image_sha256 = ? AND question = ? AND method = ?"
-    return _records(db, where, edit.image_sha256, edit.question, edit.method)
+    """Records in force of the same method about the very fact that an edit is about, by id, oldest
+    first."""
+    where = "WHERE state = 'active' AND image_sha256 = ? AND method = ?"
+    found = _records(db, where, edit.image_sha256, edit.method)
+    return {i: held for i, held in found.items() if history.same_fact(held, edit)}
 
 
 def read_waiting(db: sqlite3.Connection, edit_id: str) -> dict[str, Edit]:

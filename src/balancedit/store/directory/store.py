@@ -125,9 +125,7 @@ class DiskStore:
             width, index = rows.key_width(db), rows.last_key(db)
             held = rows.read_records(db, [edit.id, *edit.retires])
             if self._transactions.was_outrun and edit.radius is not None:
-                # Somebody else has committed since this edit was decided on: perhaps the same fact.
-                same = rows.read_same(db, edit)
-                held |= same
+                held |= (same := rows.read_same(db, edit))  # taught meanwhile by somebody else
                 edit = replace(edit, retires=tuple(dict.fromkeys([*edit.retires, *same])))
             if edit.id in held:
                 raise StoreError(f"edit id '{edit.id}' is already in use; make another one")
