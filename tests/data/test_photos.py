@@ -339,6 +339,7 @@ def test_checking_names_missing_pictures_and_no_leaks(
     assert len(data.read("edit-eval")) == len(EDITS["edit-eval"])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not (photo_pack.shipped_at().is_file() or photo_pack.built_at().is_file()),
     reason="the photographs are not on this machine",

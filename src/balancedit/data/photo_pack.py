@@ -80,13 +80,12 @@ def read(name: str) -> Image.Image:
     """A photograph, RGB. Raises `DataError` where the pack is missing or of other photographs, or
     the picture is damaged."""
     path = _path()
-    data, wanted = b"", _index(path).get(name)
+    pack, index = _pack(path)
     try:
-        with zipfile.ZipFile(path) as pack:
-            data = pack.read(name)
-    except (OSError, KeyError, zipfile.BadZipFile):
-        pass  # told below, with the picture's name
-    if digest(data) != wanted:
+        data = pack.read(name)
+    except (KeyError, zipfile.BadZipFile):
+        data = b""  # told below, with the picture's name
+    if digest(data) != index.get(name):
         raise DataError(f"the photograph '{name}' in '{path}' is missing or damaged; {_BUILD}")
     with Image.open(io.BytesIO(data)) as image:
         return image.convert("RGB")
@@ -94,7 +93,7 @@ def read(name: str) -> Image.Image:
 
 def require() -> None:
     """Check that the pack is there and of these photographs. Raises `DataError`."""
-    _index(_path())
+    _pack(_path())
 
 
 def _path() -> Path:
@@ -104,21 +103,21 @@ def _path() -> Path:
     raise DataError(f"the photographs of okedit-photos are not here; {_BUILD}")
 
 
-def _index(path: Path) -> dict[str, str]:
+def _pack(path: Path) -> tuple[zipfile.ZipFile, dict[str, str]]:
     found = path.stat()
-    return _read_index(path, found.st_mtime_ns, found.st_size)
+    return _read_pack(path, found.st_mtime_ns, found.st_size)
 
 
-@lru_cache(maxsize=4)
-def _read_index(path: Path, changed: int, size: int) -> dict[str, str]:
-    """The pack's index, read once for each state of the file."""
+@lru_cache(maxsize=1)
+def _read_pack(path: Path, changed: int, size: int) -> tuple[zipfile.ZipFile, dict[str, str]]:
+    """The pack, in memory, and its index; read once for each state of the file."""
     try:
-        with zipfile.ZipFile(path) as pack:
-            index = json.loads(pack.read(INDEX))
+        pack = zipfile.ZipFile(io.BytesIO(path.read_bytes()))
+        index = json.loads(pack.read(INDEX))
         if index["format"] != FORMAT:
             raise ValueError(f"its format is {index['format']!r}, not {FORMAT}")
         if index["selection"] != selection_sha256():
             raise ValueError("it was built for another list of photographs")
-        return dict(index["pictures"])
+        return pack, dict(index["pictures"])
     except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(f"'{path}' is no pack of okedit-photos ({error}); {_BUILD}") from error
