@@ -148,6 +148,16 @@ def test_the_nearest_fact_precedes_the_prompt(editing: Any) -> None:
     assert prompts(editor, A, QUESTION) == before
 
 
+@pytest.mark.parametrize("family", ["llava"])
+def test_an_index_belongs_to_the_prompt(editing: Any, tmp_path: Path) -> None:
+    for files, mean in ((1, None), (1, None), (2, [0.5, 0.5, 0.5])):
+        editor = editing()
+        if mean is not None:
+            editor.processor.image_processor.image_mean = mean
+        editor.edit(A, QUESTION, "ab")
+        assert len(list((tmp_path / "cache" / "ike").glob("*.safetensors"))) == files
+
+
 @pytest.mark.kernels
 @pytest.mark.parametrize("family", ["llava"])
 def test_a_fact_about_several_pictures(editing: Any) -> None:

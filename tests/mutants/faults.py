@@ -200,4 +200,16 @@ FAULTS = (
         (("copy=False)) != sha256:", "copy=False)) is None:"),),
         ("test_store_failures.py::test_held_names_what_load_names",),
     ),
+    Fault(
+        "prompt not bound",
+        "a store made under one prompt is refused under another",
+        (("plain | loaded.rendered(),", "plain,"),),
+        ("test_belonging.py::test_a_store_of_another_format_string_is_refused",),
+    ),
+    Fault(
+        "adapters not bound",
+        "a store made under an adapter is refused without it",
+        (("for name, value in _added(model):", "for name, value in ():"),),
+        ("test_belonging.py::test_what_an_adapter_adds_is_bound_wherever_it_is",),
+    ),
 )

@@ -103,7 +103,8 @@ class Method(Protocol):
         """Whether a request must say what the untouched model answers to its question."""
 
     def binding(self) -> dict[str, str]:
-        """What a store of these edits is bound to beside the model: layer, key …"""
+        """What a store of these edits is bound to beside the prompt: key, distance …, and under
+        ``layer`` and ``key_layer`` dotted paths of layers, whose weights then count too."""
 
     def learn_many(
         self, requests: Sequence[EditRequest]

@@ -15,8 +15,8 @@ _ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<place>.*)", re.DOTAL
 
 #: scheme -> where the function is that opens the store at a place, made where there is none, for
 #: edits of that binding: (str, Binding) -> EditStore. It raises `StoreMismatchError` where the
-#: store belongs to something else, `StoreError` where it cannot be opened. A new backend adds a
-#: line (docs/extending.md).
+#: store belongs to something else (`Binding.differences`), `StoreError` where it cannot be opened.
+#: A new backend adds a line (docs/extending.md).
 BACKENDS: dict[str, str] = {
     "memory": "balancedit.store.memory:open_memory",
     "directory": "balancedit.store.directory:open_directory",
