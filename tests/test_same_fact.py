@@ -135,7 +135,6 @@ def test_the_same_fact_twice_is_one_edit(make: Any, tmp_path: Path) -> None:
         {"new": True},
     ],
     ids=["rephrasings", "negative named", "negative picture", "new"],
-    ids=str,
 )
 def test_asked_otherwise_it_is_learned_again_and_replaces_the_first(make: Any, asked: Any) -> None:
     editor = make(scope="answer-aware")

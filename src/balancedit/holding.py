@@ -72,7 +72,7 @@ class Holding:
         with self._occupancy.taken(lasting=lasting):
             if not self._attached:
                 self.refresh()
-                with exactly():
+                with exactly(gradients=True):
                     self._method.settle()
                 self._method.routing.attach(self._before_call)
             self._attached += 1
@@ -114,7 +114,7 @@ class Holding:
 
     def sync(self) -> None:
         """Make the method hold exactly the store's active edits."""
-        with self._syncing, exactly():
+        with self._syncing, exactly(gradients=True):  # a sequence is learned again
             self._sync()
 
     def _sync(self) -> None:

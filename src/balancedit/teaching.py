@@ -285,7 +285,8 @@ class Teacher:
         """Put a batch in force, see what it answers, and store its edits one by one, in order."""
         for (_, new), record in zip(learned, records, strict=True):
             for retired in new.retires:
-                self._method.remove(retired)
+                if retired in self._method.active():  # else found reverted when it was read
+                    self._method.remove(retired)
             self._method.add(record, new.key, new.tensors)
         self._method.settle()
         after = ask([fact for fact, _ in learned])

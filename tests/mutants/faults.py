@@ -154,8 +154,8 @@ FAULTS = (
         "the old answer is given when the untouched model says it and no more",
         (
             (
-                "if logits.argmax(-1).tolist() == list(pair[1]):",
-                "if logits.argmax(-1).tolist()[:-1] == list(pair[1])[:-1]:",
+                "if predicted.argmax(-1).tolist() == list(answer):",
+                "if predicted.argmax(-1).tolist()[:-1] == list(answer)[:-1]:",
             ),
         ),
         ("test_answer_aware.py::test_it_fires_only_where_the_old_answer_is_given[llava]",),

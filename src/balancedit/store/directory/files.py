@@ -206,7 +206,7 @@ def unpack(data: bytes) -> dict[str, torch.Tensor]:
 
     for name, tensor in tensors.items():
         if tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16, torch.float64):
-            if tensor.dtype not in (torch.int64, torch.int32, torch.bool):
+            if tensor.dtype not in (torch.uint8, torch.int32, torch.int64, torch.bool):
                 raise Damage(f"its tensor '{name}' is of type {tensor.dtype}, which no edit has")
         elif not bool(tensor.isfinite().all()):
             raise Damage(f"its tensor '{name}' holds numbers that are not finite")
