@@ -20,6 +20,7 @@ from balancedit.errors import LayerError, ModelLoadError, UnsupportedModelError
 from balancedit.layer.weights import float_weight, keep_unpacked
 from balancedit.learning.low_rank import full_weight
 from balancedit.models.loading import load_model
+from closeness import assert_near
 from contract import (
     MIXED,
     QUESTION,
@@ -156,7 +157,9 @@ def test_offloaded_models_edit_route_and_undo(how: str, tmp_path: Path) -> None:
         torch.testing.assert_close(logits_of(editor, *MIXED), edited, rtol=1e-3, atol=1e-3)
     editor.revert(edit.id)
     with editor:
-        assert torch.equal(logits_of(editor, *MIXED), base)
+        # Offloaded weights are brought in anew at each pass and lie elsewhere in memory each time,
+        # by which some kernels (MKL_CBWR=COMPATIBLE) choose the order of their sums.
+        assert_near(logits_of(editor, *MIXED), base, share=1e-5)
     assert layer.weight.device.type == "meta"
 
 
