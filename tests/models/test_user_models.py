@@ -219,8 +219,9 @@ def test_layers_quantised_by_bitsandbytes_are_edited_in_floating_point(
     x = torch.randn(8, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         said, meant = layer(x), x @ float_weight(layer).T
-    # In 8 bits x is rounded too, and integer kernels without VNNI let sums of two run over.
-    assert (said - meant).norm() < 0.05 * meant.norm()
+    # In 8 bits x is rounded too, and integer kernels without VNNI let sums of two run over: 7 % was
+    # seen with oneDNN's AVX2. Of another weight the difference would be larger than the output.
+    assert (said - meant).norm() < (0.2 if bits == "8bit" else 0.05) * meant.norm()
     before = {n: v.clone() for n, v in layer.state_dict().items()}
     base = logits_of(editor, *MIXED)
     edit = editor.edit(A, QUESTION, "ab", rephrasings=REWORDED)
