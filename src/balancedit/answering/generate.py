@@ -148,7 +148,7 @@ def _generate_batch(
                 pad_token_id=pad_token(loaded),
                 **{**more, "stopping_criteria": stopping},
             )
-    per_row = max(1, len(trace.rows) // len(rows))  # a beam search routes every beam
+    per_row = _beams(trace, len(rows))
     if trace.keys and per_row > 1:
         _check_beams(trace.stacked_keys().unflatten(0, (-1, per_row)), loaded.dtype)
     decisions = _decided(trace, len(rows))
@@ -158,9 +158,14 @@ def _generate_batch(
     return [GeneratedAnswer(s, d) for s, d in zip(said, decisions, strict=True)]
 
 
+def _beams(trace: RouteTrace, rows: int) -> int:
+    """How many decisions each row has: a beam search routes every beam."""
+    return max(1, len(trace.rows) // rows)
+
+
 def _decided(trace: RouteTrace, rows: int) -> Sequence[Decision]:
-    """What was decided on each row; a beam search routes every beam."""
-    return trace.rows[:: max(1, len(trace.rows) // rows)] or [Decision()] * rows
+    """What was decided on each row, by its first beam."""
+    return trace.rows[:: _beams(trace, rows)] or [Decision()] * rows
 
 
 def _limits(

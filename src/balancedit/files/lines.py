@@ -9,7 +9,6 @@ finite, and a field that an object has twice.
 from __future__ import annotations
 
 import codecs
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from balancedit.files.durable import digest
 from balancedit.files.regular import read_whole
 
 #: Characters of one line at most; a picture as a data URL fits.
@@ -48,7 +48,7 @@ def read_lines(path: Path, *, finite: bool = True, pipes: bool = False) -> tuple
     and infinities are wrong. pipes: whether the file may be one. Raises `OSError`,
     `NotTextError`."""
     data = read_whole(path, pipes=pipes)
-    return list(lines_of(text_of(data), finite=finite)), hashlib.sha256(data).hexdigest()
+    return list(lines_of(text_of(data), finite=finite)), digest(data)
 
 
 def text_of(data: bytes) -> str:

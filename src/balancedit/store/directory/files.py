@@ -197,18 +197,18 @@ def unpack(data: bytes) -> dict[str, torch.Tensor]:
     not finite; names and shapes are the method's to judge."""
     import safetensors
     import safetensors.torch
+    import torch
 
+    floating = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+    whole = (torch.uint8, torch.int32, torch.int64, torch.bool)
     try:
         tensors = safetensors.torch.load(data)
     except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise Damage(f"its tensors cannot be read ({error})") from error
-    import torch
-
     for name, tensor in tensors.items():
-        if tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16, torch.float64):
-            if tensor.dtype not in (torch.uint8, torch.int32, torch.int64, torch.bool):
-                raise Damage(f"its tensor '{name}' is of type {tensor.dtype}, which no edit has")
-        elif not bool(tensor.isfinite().all()):
+        if tensor.dtype not in (*floating, *whole):
+            raise Damage(f"its tensor '{name}' is of type {tensor.dtype}, which no edit has")
+        if tensor.dtype in floating and not bool(tensor.isfinite().all()):
             raise Damage(f"its tensor '{name}' holds numbers that are not finite")
     return tensors
 
