@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from balancedit.errors import DataError
+from balancedit.errors import DataError, first_line
 
 T = TypeVar("T")
 
@@ -233,7 +233,7 @@ class DiffusersPainter:
             self._pipeline: Any = pipeline.to(device)
         except (OSError, ValueError) as error:
             raise DataError(
-                f"the image model '{name}' cannot be loaded ({str(error).splitlines()[0]}); give a "
+                f"the image model '{name}' cannot be loaded ({first_line(error)}); give a "
                 "hub name or a directory of a diffusers text-to-image pipeline"
             ) from error
         self._pipeline.set_progress_bar_config(disable=True)
