@@ -1,0 +1,1 @@
+"""Serving an edited model over HTTP; needs the extra `serve`. Nothing is imported here."""
