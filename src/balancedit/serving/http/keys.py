@@ -34,8 +34,8 @@ class Key:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who sent a request, and for whose edits. `key_id` names the key in logs and audits; bound: the
-    tenant that the key is for, "*" for everybody's."""
+    """Who sent a request, and for whose edits. `key_id` names the key in logs and audits; bound:
+    the tenant that the key is for, "*" for everybody's."""
 
     key_id: str
     scope: Scope

@@ -33,7 +33,7 @@ class Services:
 
     engine: Engine
     keys: KeyRing
-    settings: ServeSettings = ServeSettings()
+    settings: ServeSettings = field(default_factory=ServeSettings)
     model: str = "pocket"
     tenants: tuple[str, ...] = ("default",)
     sessions: Sessions = field(default_factory=Sessions)
