@@ -1,1 +1,1 @@
-"""Serving an edited model over HTTP; needs the extra `serve`. Nothing is imported here."""
+"""Answers and edits for programs elsewhere: one loaded model, asked by many at once."""
