@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from pathlib import Path
 
 from balancedit.errors import InputError
 
@@ -32,9 +31,8 @@ class ServeSettings:
     edit_deadline: float = 120.0  # for an edit, a preview, an explanation
     max_tokens: int = 1_024  # of an answer at most, whatever is asked for
     session_seconds: float = 12 * 3600.0  # of the page's cookie
-    thumbnails: bool = True
+    https: bool = False  # a proxy in front of the server ends TLS
     drain_seconds: float = 30.0  # for requests under way when the server is told to stop
-    keys: Path | None = None  # the keys' file
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
