@@ -15,7 +15,7 @@ import torch
 
 import tiny
 from balancedit import Editor, Fact
-from balancedit.errors import RoutingError, UnsupportedModelError
+from balancedit.errors import RoutingError, StoreError, UnsupportedModelError
 from balancedit.models.loading import LoadedModel, load_model
 from contract import REWORDED, A, inputs_of
 from tiny import taught
@@ -417,3 +417,18 @@ def test_the_index_is_exact_in_the_middle_of_autocast(mode: Any) -> None:
     assert [d.fired for d in decided] == [f"{n:08x}" for n in range(1500)]
     made._method.remove("00000000")  # what was built in there can be changed here
     assert made._method.routing.router.decisions(keys[:1])[0].fired is None
+
+
+# -- letting go ----------------------------------------------------------------------------------
+
+
+def test_a_closed_editor_leaves_one_file_and_the_model(store: Path) -> None:
+    made = editor(store)
+    made.edit(A, QUESTION, "ab", rephrasings=REWORDED)
+    with made, pytest.raises(RoutingError, match="before you close"):
+        made.close()
+    made.close()
+    assert sorted(p.name for p in store.glob("store.sqlite3*")) == ["store.sqlite3"]
+    with pytest.raises(StoreError, match="closed"):
+        made.ask(A, QUESTION)
+    assert says(editor(store, on=loaded())) == "ab"

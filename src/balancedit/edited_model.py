@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import nn
 
+from balancedit.errors import RoutingError
 from balancedit.holding import Holding
 from balancedit.inputs.pairing import checked_rows
 from balancedit.inputs.pictures import Shown
@@ -69,6 +70,15 @@ class EditedModel:
         """Take over what other processes committed to the same store. Called before every answer;
         costs microseconds when there is nothing new."""
         self._holding.refresh()
+
+    def close(self) -> None:
+        """Let go of the store's files now, not when the editor is collected; it is not used
+        afterwards. The model is untouched and stays usable. Waits for a call under way; raises
+        `RoutingError` inside ``with editor:``."""
+        with self._holding.alone():
+            if self._holding.is_attached_here:
+                raise RoutingError("leave `with editor:` before you close the editor")
+            self._store.close()
 
     # -- the raw model -----------------------------------------------------------------------
 

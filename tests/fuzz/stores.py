@@ -215,8 +215,8 @@ def _editor(root: Path) -> Editor:
 
 
 def _prepare_edited(root: Path) -> None:
-    ed = _editor(root)
-    made = ed.edit(tiny.picture(1), taught.QUESTION, "ab", rephrasings=[taught.REWORDED])
+    with closing(_editor(root)) as ed:
+        made = ed.edit(tiny.picture(1), taught.QUESTION, "ab", rephrasings=[taught.REWORDED])
     assert made.answer_after == "ab"
 
 
@@ -225,11 +225,11 @@ def _feed_editor(random: Random, root: Path) -> None:
         _spoil_tensors(random, root)
     else:
         spoil(random, root)
-    ed = _editor(root)
-    answer = ed.ask(tiny.picture(1), taught.QUESTION)
-    assert isinstance(answer.text, str)
-    assert answer.fired not in {d.id for d in ed.damaged}
-    ed.explain(tiny.picture(1), taught.REWORDED)
+    with closing(_editor(root)) as ed:
+        answer = ed.ask(tiny.picture(1), taught.QUESTION)
+        assert isinstance(answer.text, str)
+        assert answer.fired not in {d.id for d in ed.damaged}
+        ed.explain(tiny.picture(1), taught.REWORDED)
 
 
 READERS: tuple[Reader, ...] = (
