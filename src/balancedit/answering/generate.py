@@ -72,7 +72,7 @@ def generate_answers(
     batch_size: int = BATCH_SIZE,
     **more: Any,
 ) -> list[GeneratedAnswer]:
-    """Answer rows of (image or None, question), in batches of at most `batch_size`, in order.
+    """Answer rows of (image or None, what is asked), in batches of at most `batch_size`, in order.
     max_new_tokens: None: `ANSWER_TOKENS`, and where an edit fires as many as its answer needs.
     more: what `generate` takes beside how it decodes, such as a streamer. Raises `InputError`, with
     the question named where there are several."""
@@ -132,7 +132,7 @@ def _generate_batch(
         known = loaded.prefix.inputs(name) if remembered else None
         inputs = known or loaded.prompter.inputs([i for i, _ in asked], [q for _, q in asked])
         prompt = inputs["input_ids"]
-        new = _most_tokens(loaded, prompt.shape[1], how.max_new_tokens)
+        new = _most_tokens(loaded, inputs, asked, how.max_new_tokens)
         stopping = StoppingCriteriaList(more.get("stopping_criteria", ()))
         lengths = OwnLengths(lambda: _limits(method, _decided(trace, len(rows)), new, how))
         stopping.append(lengths)
@@ -237,8 +237,9 @@ def _way(method: Answers) -> tuple[str, ...]:
 def _name(rows: Sequence[Row], how: _Decoding) -> tuple[int, bytes]:
     """What a batch of prompts is remembered by: its beams, its questions and the pixels shown."""
     digest = hashlib.sha1(usedforsecurity=False)
-    for picture, question in rows:
-        digest.update(f"{len(question)} {question}".encode())
+    for picture, asked in rows:
+        written = repr(asked)
+        digest.update(f"{len(written)} {written}".encode())
         for image in each(picture):
             digest.update(f"{image.mode} {image.size}".encode())
             digest.update(image.tobytes())
@@ -248,8 +249,8 @@ def _name(rows: Sequence[Row], how: _Decoding) -> tuple[int, bytes]:
 def check_prompt(loaded: LoadedModel, row: Row, answer: str | None = None) -> None:
     """Raise `InputError` for a prompt that the model does not take, alone or with an answer to be
     learned behind it."""
-    image, question = row
-    tokens = loaded.prompter.inputs([image], [question])["input_ids"].shape[1]
+    image, asked = row
+    tokens = loaded.prompter.inputs([image], [asked])["input_ids"].shape[1]
     n = 0 if answer is None else len(loaded.prompter.answer_ids(answer, loaded.eos))
     limit = loaded.context_length
     if limit is not None and tokens + max(n, ANSWER_TOKENS) > limit:
@@ -259,15 +260,22 @@ def check_prompt(loaded: LoadedModel, row: Row, answer: str | None = None) -> No
         )
 
 
-def _most_tokens(loaded: LoadedModel, tokens: int, new: int | None) -> int:
-    """How many tokens may be made behind a prompt of so many. new: how many are asked for, None: as
-    many as an answer needs. Raises `InputError` where the model does not hold them."""
-    limit = loaded.context_length
+def _most_tokens(
+    loaded: LoadedModel, inputs: Mapping[str, torch.Tensor], rows: Sequence[Row], new: int | None
+) -> int:
+    """How many tokens may be made behind prompts. inputs: of these rows; new: how many are asked
+    for, None: as many as an answer needs. Raises `PromptError` for the first row that is too long
+    for the model with them."""
+    tokens, limit = inputs["input_ids"].shape[1], loaded.context_length
     wanted = ANSWER_TOKENS if new is None else new
     if limit is not None and tokens + wanted > limit:
-        raise InputError(
-            f"the prompt takes {tokens} tokens; '{loaded.name}' holds {limit}, {wanted} of them "
-            "for the answer: shorten the question"
+        lengths = inputs["attention_mask"].sum(1).tolist()
+        row = next((i for i, n in enumerate(lengths) if n + wanted > limit), 0)
+        what = "question" if isinstance(rows[row][1], str) else "conversation"
+        raise PromptError(
+            f"the prompt takes {lengths[row]} tokens; '{loaded.name}' holds {limit}, {wanted} of "
+            f"them for the answer: shorten the {what}",
+            row,
         )
     if new is not None:
         return new

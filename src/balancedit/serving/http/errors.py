@@ -7,6 +7,7 @@ one. No message holds anything that a caller sent but what such an error itself 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from starlette.exceptions import HTTPException
 from balancedit import errors
 from balancedit.serving.engine import protocol
 
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
 #: The `type` of an error by its status, where nothing else is said.
 _TYPES = {
     401: "authentication_error",
@@ -154,8 +156,7 @@ def _path(place: Sequence[str | int]) -> str | None:
     names for the forms a value may have."""
     parts: list[str] = []
     for part in map(str, place[1:]):
-        plain = part.isidentifier() or part.isdecimal() or "-" in part
-        if plain and part not in ("str", "int", "float", "bool", "none") and part not in parts[-1:]:
+        if _NAME.fullmatch(part) and part not in ("str", "int", "float", "bool", "none") and part not in parts[-1:]:
             parts.append(part)
     return ".".join(parts)[:200] or None
 
