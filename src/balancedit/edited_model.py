@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import nn
 
+from balancedit.answering.together import Outcome, Wish, answer_together
 from balancedit.errors import RoutingError
 from balancedit.holding import Holding
 from balancedit.inputs.pairing import checked_rows
@@ -79,6 +80,16 @@ class EditedModel:
             if self._holding.is_attached_here:
                 raise RoutingError("leave `with editor:` before you close the editor")
             self._store.close()
+
+    def ask_together(self, wishes: Sequence[Wish], *, base: bool = False) -> Sequence[Outcome]:
+        """Answer one batch of rows with as many pictures, each with its own length and reader, as a
+        server asks them; what comes of each, its error included (`answering.together`). base: as
+        the untouched model answers them."""
+        with (
+            self._holding.working(),
+            self._method.routing.bypass() if base else nullcontext(),
+        ):
+            return answer_together(self._loaded, self._method, wishes)
 
     # -- the raw model -----------------------------------------------------------------------
 
