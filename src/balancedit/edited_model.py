@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import nn
 
-from balancedit.answering.together import Outcome, Wish, answer_together
 from balancedit.errors import RoutingError
 from balancedit.holding import Holding
 from balancedit.inputs.pairing import checked_rows
@@ -62,6 +61,11 @@ class EditedModel:
         """Edits in these states, oldest first."""
         return [e for e in self._store.edits().values() if e.state in states]
 
+    @property
+    def edits_in_force(self) -> int:
+        """How many edits are in force, as of the last answer or edit."""
+        return len(self._method.active())
+
     def get(self, edit_id: str) -> Edit:
         """One edit by id, or by the beginning of it. Raises `EditNotFoundError`."""
         edit_id = self._store.resolve(edit_id)
@@ -80,16 +84,6 @@ class EditedModel:
             if self._holding.is_attached_here:
                 raise RoutingError("leave `with editor:` before you close the editor")
             self._store.close()
-
-    def ask_together(self, wishes: Sequence[Wish], *, base: bool = False) -> Sequence[Outcome]:
-        """Answer one batch of rows with as many pictures, each with its own length and reader, as a
-        server asks them; what comes of each, its error included (`answering.together`). base: as
-        the untouched model answers them."""
-        with (
-            self._holding.working(),
-            self._method.routing.bypass() if base else nullcontext(),
-        ):
-            return answer_together(self._loaded, self._method, wishes)
 
     # -- the raw model -----------------------------------------------------------------------
 

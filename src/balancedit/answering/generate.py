@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from transformers import StoppingCriteriaList
 
-from balancedit.answering.lengths import LONGEST, OwnLengths
+from balancedit.answering.lengths import OwnLengths, most_tokens
 from balancedit.answering.protocol import Answers, Routing
 from balancedit.errors import InputError, PromptError, RoutingError
 from balancedit.inputs.images import solid
@@ -79,7 +79,7 @@ def generate_answers(
     batch_size: int = BATCH_SIZE,
     **more: Any,
 ) -> list[GeneratedAnswer]:
-    """Answer rows of (image or None, question), in batches of at most `batch_size`, in order.
+    """Answer rows of (image or None, what is asked), in batches of at most `batch_size`, in order.
     max_new_tokens: None: `ANSWER_TOKENS`, and where an edit fires as many as its answer needs.
     more: what `generate` takes beside how it decodes, such as a streamer. Raises `InputError`, with
     the question named where there are several."""
@@ -143,7 +143,7 @@ def generate_batch(
         inputs = known or loaded.prompter.inputs([i for i, _ in asked], [q for _, q in asked])
         prompt = inputs["input_ids"]
         own = inputs["attention_mask"].sum(1).tolist()
-        most = _most_tokens(loaded, prompt.shape[1], own, how.most(len(rows)))
+        most = most_tokens(loaded, asked, prompt.shape[1], own, how.most(len(rows)))
         stopping = StoppingCriteriaList(more.get("stopping_criteria", ()))
         lengths = OwnLengths(lambda: _limits(method, _decided(trace, len(rows)), most, how))
         stopping.append(lengths)
@@ -248,8 +248,9 @@ def _way(method: Answers) -> tuple[str, ...]:
 def _name(rows: Sequence[Row], how: Decoding) -> tuple[int, bytes]:
     """What a batch of prompts is remembered by: its beams, its questions and the pixels shown."""
     digest = hashlib.sha1(usedforsecurity=False)
-    for picture, question in rows:
-        digest.update(f"{len(question)} {question}".encode())
+    for picture, asked in rows:
+        written = repr(asked)
+        digest.update(f"{len(written)} {written}".encode())
         for image in each(picture):
             digest.update(f"{image.mode} {image.size}".encode())
             digest.update(image.tobytes())
@@ -259,8 +260,8 @@ def _name(rows: Sequence[Row], how: Decoding) -> tuple[int, bytes]:
 def check_prompt(loaded: LoadedModel, row: Row, answer: str | None = None) -> None:
     """Raise `InputError` for a prompt that the model does not take, alone or with an answer to be
     learned behind it."""
-    image, question = row
-    tokens = loaded.prompter.inputs([image], [question])["input_ids"].shape[1]
+    image, asked = row
+    tokens = loaded.prompter.inputs([image], [asked])["input_ids"].shape[1]
     n = 0 if answer is None else len(loaded.prompter.answer_ids(answer, loaded.eos))
     limit = loaded.context_length
     if limit is not None and tokens + max(n, ANSWER_TOKENS) > limit:
@@ -268,26 +269,6 @@ def check_prompt(loaded: LoadedModel, row: Row, answer: str | None = None) -> No
             f"question and answer take {tokens + max(n, ANSWER_TOKENS)} tokens; '{loaded.name}' "
             f"holds {limit}"
         )
-
-
-def _most_tokens(
-    loaded: LoadedModel, padded: int, own: Sequence[int], new: Sequence[int | None]
-) -> list[int]:
-    """How many tokens may be made behind each of the prompts of a batch, which is so long with its
-    padding. own: each prompt's own tokens; new: how many are asked for, None: as many as an answer
-    needs. Raises `PromptError` for the longest prompt with which the model does not hold them."""
-    limit = loaded.context_length
-    if limit is None:
-        return [LONGEST if n is None else n for n in new]
-    for row in sorted(range(len(own)), key=lambda row: -own[row]):
-        wanted = new[row] or ANSWER_TOKENS
-        if padded + wanted > limit:
-            raise PromptError(
-                f"the prompt takes {own[row]} tokens; '{loaded.name}' holds {limit}, {wanted} of "
-                "them for the answer: shorten the question",
-                row,
-            )
-    return [min(LONGEST, limit - padded) if n is None else n for n in new]
 
 
 def pad_token(loaded: LoadedModel) -> int:
