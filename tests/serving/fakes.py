@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from balancedit.inputs.conversation import question_of
-from balancedit.inputs.pictures import each
+from PIL import Image
+
+from balancedit.inputs.conversation import Asked, opened
 from balancedit.serving.engine.protocol import Answered, Ask, EngineState
 from balancedit.types import Answer
 
@@ -81,14 +82,14 @@ class FakeEngine:
         self.drained = True
 
     @property
-    def question(self) -> str:
-        """What was asked last."""
-        return question_of(self.asked[-1].turns[1])
+    def questions(self) -> list[Asked]:
+        """What was asked, as prompts are made of it."""
+        return [opened(ask.turns)[1] for ask in self.asked]
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
         """Sizes of the pictures shown last."""
-        return [picture.size for picture in each(self.asked[-1].turns[0])]
+        return [p.size for p in self.asked[-1].turns.pictures if isinstance(p, Image.Image)]
 
 
 def pieces(text: str) -> list[str]:

@@ -48,7 +48,7 @@ def test_a_question_about_a_picture_is_answered(server: Server) -> None:
     }
     assert reply.headers["balancedit-version"] == "3"
     assert "balancedit-ignored" not in reply.headers
-    assert server.engine.question == "What is this?"
+    assert server.engine.questions == ["What is this?"]
     assert server.engine.sizes == [(9, 5)]
 
 
@@ -57,8 +57,7 @@ def test_a_picture_below_its_question_is_the_same_prompt_as_above_it(server: Ser
     server.chat(body)
     body["messages"][0]["content"].reverse()
     server.chat(body)
-    below, above = server.engine.asked
-    assert below.turns[1] == above.turns[1] == "What is this?"
+    assert server.engine.questions == ["What is this?"] * 2
 
 
 def test_turns_keep_their_order_and_the_pictures_their_places(server: Server) -> None:
@@ -77,7 +76,7 @@ def test_turns_keep_their_order_and_the_pictures_their_places(server: Server) ->
     reply = server.chat({"model": "pocket", "messages": messages})
     assert reply.status_code == 200, reply.text
     assert server.engine.sizes == [(3, 4), (5, 4), (7, 4)]
-    assert server.engine.asked[0].turns[1] == Dialogue(
+    assert server.engine.questions[0] == Dialogue(
         (
             ("system", ("Be brief.",)),
             ("user", ("Before:", None, "After:", None)),

@@ -1,7 +1,8 @@
 """Bodies of requests, read whole within bounds before anything looks into them.
 
-Held here: how long a body is (said beforehand or not), how long it takes to arrive, that it is JSON
-in UTF-8, and how deep and wide that JSON is, so that no parser meets what would stall it.
+Held here: how many there are at once, how long a body is (said beforehand or not), how long it
+takes to arrive, that it is JSON in UTF-8, and how deep and wide that JSON is, so that no parser
+meets what would stall it.
 """
 
 from __future__ import annotations
@@ -28,11 +29,26 @@ class BoundedBodies:
 
     def __init__(self, app: ASGIApp, settings: ServeSettings) -> None:
         self._app, self._settings = app, settings
+        self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] not in WRITES:
             await self._app(scope, receive, send)
             return
+        if self._under_way >= self._settings.max_requests:
+            raise ApiError(
+                429,
+                "too many requests are under way; ask again in a moment",
+                code="overloaded",
+                headers={"Retry-After": "1"} | _CLOSE,
+            )
+        self._under_way += 1
+        try:
+            await self._bounded(scope, receive, send)
+        finally:
+            self._under_way -= 1
+
+    async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await self._read(Headers(scope=scope), receive)
         if body:
             _check_kind(Headers(scope=scope).get("content-type", ""))

@@ -19,7 +19,7 @@ from balancedit.serving.http.models import meant
 from balancedit.serving.http.services import Here, MayAsk, Services, note
 from balancedit.serving.http.stops import Stops
 from balancedit.serving.http.streams import EventStream
-from balancedit.serving.http.turns import turns_of
+from balancedit.serving.http.turns import conversation_of
 
 VERSION_HEADER = "Balancedit-Version"
 
@@ -39,7 +39,7 @@ async def chat(
     ignored = check_offered(wanted)
     by = deadline(request, here.settings.deadline)
     headers = {IGNORED_HEADER: ",".join(ignored)} if ignored else {}
-    turns = await turns_of(wanted.messages, here.pictures, here.settings.max_pictures)
+    turns = await conversation_of(wanted.messages, here.pictures, here.settings.max_pictures)
     ask = Ask(turns, tenant, base, wanted.longest(here.settings.max_tokens))
     usage = wanted.stream_options is not None and bool(wanted.stream_options.include_usage)
     reply = Reply(wanted.model, usage)

@@ -156,7 +156,11 @@ def _path(place: Sequence[str | int]) -> str | None:
     names for the forms a value may have."""
     parts: list[str] = []
     for part in map(str, place[1:]):
-        if _NAME.fullmatch(part) and part not in ("str", "int", "float", "bool", "none") and part not in parts[-1:]:
+        if (
+            _NAME.fullmatch(part)
+            and part not in ("str", "int", "float", "bool", "none")
+            and part not in parts[-1:]
+        ):
             parts.append(part)
     return ".".join(parts)[:200] or None
 

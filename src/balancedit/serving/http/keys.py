@@ -91,6 +91,23 @@ def matching(secret: str, keys: Iterable[Key]) -> Key | None:
     return found
 
 
+class Rings:
+    """The keys of several rings together."""
+
+    def __init__(self, *rings: KeyRing) -> None:
+        self._rings = rings
+
+    def find(self, secret: str) -> Key | None:
+        """The key whose secret this is."""
+        found = [ring.find(secret) for ring in self._rings]
+        return next((key for key in found if key is not None), None)
+
+    def by_id(self, key_id: str) -> Key | None:
+        """The key of this id."""
+        found = (ring.by_id(key_id) for ring in self._rings)
+        return next((key for key in found if key is not None), None)
+
+
 class HeldKeys:
     """Keys in memory alone, for a server that was started without a file, and for tests."""
 

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from balancedit.errors import InputError
-from balancedit.inputs.conversation import Conversation, Part, Role, Turn, opened
+from balancedit.inputs.conversation import Conversation, Part, Role, Turn
 from balancedit.inputs.pictures import Pictures
 from balancedit.serving.http.chat_request import Message, PicturePart
 from balancedit.serving.http.errors import ApiError
 
 if TYPE_CHECKING:
-    from balancedit.serving.engine.turns import Turns
     from balancedit.serving.http.pictures import PictureReader
 
 _ROLES: dict[str, Role] = {"developer": "system"}
 
 
-async def turns_of(messages: Sequence[Message], reader: PictureReader, most: int) -> Turns:
+async def conversation_of(
+    messages: Sequence[Message], reader: PictureReader, most: int
+) -> Conversation:
     """The conversation, its pictures opened; most: pictures it may show. Raises `ApiError`.
 
     Clients put a picture below the question as often as above it. Models, and edits, know it above;
@@ -40,7 +40,7 @@ async def turns_of(messages: Sequence[Message], reader: PictureReader, most: int
         for number, message in enumerate(messages):
             parts = await _read(message, f"messages.{number}.content", reader)
             turns.append(Turn(_ROLES.get(message.role, message.role), _pictures_first(parts)))  # type: ignore[arg-type]
-        return await asyncio.to_thread(opened, Conversation(*turns))
+        return Conversation(*turns)
     except InputError as error:
         raise ApiError(400, str(error), code="invalid_value", param="messages") from error
 
