@@ -56,9 +56,7 @@ def test_text_only_becomes_text() -> None:
     for script in PAGE.iterdir():
         if script.name.endswith(".js"):
             text = script.read_text()
-            assert (
-                re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|eval\(|Function\(", text) == []
-            )
+            assert re.findall(r"(?:inner|outer|Adjacent)HTML|eval\(|Function\(", text) == []
             assert text.count("\n") < 300
 
 
