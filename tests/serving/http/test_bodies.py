@@ -30,7 +30,6 @@ def code(reply: Any) -> tuple[int, str]:
 def test_a_body_that_says_it_is_too_long_is_not_read(make_server: MakeServer) -> None:
     server = make_server(max_body=1_000)
     assert code(post(server, b"x" * 1_001)) == (413, "body_too_large")
-    assert code(post(server, b"", **{"Content-Length": "9" * 15})) == (413, "body_too_large")
 
 
 def test_a_body_that_does_not_say_so_is_read_as_far_as_allowed(make_server: MakeServer) -> None:

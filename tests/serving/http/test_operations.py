@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from balancedit.errors import StoreError
 from balancedit.serving.engine.protocol import EngineState, Turn
 from balancedit.serving.http import logs
 from balancedit.serving.http.metrics import MOST_EDITS, Metrics
@@ -21,7 +22,7 @@ from serving.http.conftest import SECRETS, MakeServer, Server, asking, bearer, d
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
     """What the server logs."""
-    loggers = [logging.getLogger(name) for name in (logs.LOG.name, "uvicorn")]
+    loggers = [logging.getLogger(name) for name in ("balancedit", "uvicorn")]
     former = [(one, one.handlers[:], one.level, one.propagate) for one in loggers]
     stream = io.StringIO()
     logs.start(stream)
@@ -191,6 +192,16 @@ def test_nothing_that_was_asked_shown_or_answered_is_in_the_log(
     assert failures
     assert failures[0]["error"] == ["RuntimeError"]
     assert any("fakes.py" in place for place in failures[0]["places"])
+
+
+def test_what_is_wrong_with_the_servers_own_files_is_said(
+    make_server: MakeServer, log: io.StringIO
+) -> None:
+    server = make_server(FakeEngine(reply=StoreError("'/srv/edits' is full")))
+    assert "/srv" not in server.chat(asking()).text
+    assert "/srv" not in server.chat(asking(stream=True)).text
+    failures = [line for line in lines(log) if line["event"] == "failure"]
+    assert [line["message"] for line in failures] == ["'/srv/edits' is full"] * 2
 
 
 def test_records_of_other_libraries_lose_what_their_errors_say(log: io.StringIO) -> None:
