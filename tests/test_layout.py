@@ -14,7 +14,17 @@ ORDER = (
     *("version", "errors", "tables", "shapes", "types"),
     *("inputs", "files", "codebook", "layer", "prefill", "scope", "learning"),
     *("models", "store", "answering", "data", "methods"),
-    *("occupancy", "holding", "teaching", "edited_model", "editor", "bench", "cli", "__main__"),
+    *(
+        "occupancy",
+        "holding",
+        "teaching",
+        "on_terms",
+        "edited_model",
+        "editor",
+        "bench",
+        "cli",
+        "__main__",
+    ),
 )
 
 #: Lines of a file that needs to give no reason.
