@@ -14,7 +14,7 @@ ORDER = (
     *("version", "errors", "tables", "shapes", "types"),
     *("inputs", "files", "codebook", "layer", "prefill", "scope", "learning"),
     *("models", "store", "answering", "data", "methods"),
-    *("occupancy", "holding", "teaching", "edited_model", "editor", "bench"),
+    *("occupancy", "holding", "teaching", "edited_model", "preview", "editor", "bench"),
     *("serving", "cli", "__main__"),
 )
 

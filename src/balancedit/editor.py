@@ -21,7 +21,6 @@ from balancedit.answering.explain import explain_answer
 from balancedit.answering.force import ForcedAnswer, force_answers
 from balancedit.answering.generate import generate_answers, remembering
 from balancedit.answering.stream import AnswerStream, TextStream
-from balancedit.edited_model import EditedModel
 from balancedit.errors import StoreError
 from balancedit.inputs.pairing import Sources, Texts, checked, checked_rows, paired
 from balancedit.inputs.pictures import Shown
@@ -29,13 +28,14 @@ from balancedit.inputs.text import check_answer
 from balancedit.methods import Method, configure, make_method
 from balancedit.methods.belonging import belonging
 from balancedit.models.loading import LoadedModel, load_model
+from balancedit.preview.previewing import Previewing
 from balancedit.store import EditStore, open_store
 from balancedit.store.copying import copy_store
 from balancedit.teaching import Teacher
 from balancedit.types import BATCH_SIZE, Answer, Edit, Explanation, Fact, FailedEdit
 
 
-class Editor(EditedModel):
+class Editor(Previewing):
     """A model with edits. Make one with `Editor.load`.
 
     Outside the editor's own calls the model is untouched. Inside ``with editor:`` the raw model,

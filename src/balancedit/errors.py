@@ -54,6 +54,10 @@ class EditNotFoundError(BalanceditError):
     """An edit id that is not held, or no longer active."""
 
 
+class EditConflictError(BalanceditError):
+    """An edit that was to be made to edits which are no longer what they were; nothing was kept."""
+
+
 class EditFailedError(BalanceditError):
     """An edit that could not be learned; nothing was kept of it."""
 

@@ -29,10 +29,12 @@ from balancedit.types import BATCH_SIZE, Answer
 
 @dataclass(frozen=True)
 class GeneratedAnswer:
-    """What was generated for a prompt, and its routing decision."""
+    """What was generated for a prompt, its routing decision, and its key (D,) float32 where one was
+    made."""
 
     said: Said
     decision: Decision
+    key: torch.Tensor | None = None
 
     @property
     def text(self) -> str:
@@ -105,7 +107,8 @@ def _answer_batch(
                 for d, said in zip(decisions, known.said, strict=True)
             ]
             if not any(d.fired for d in settled):
-                return [GeneratedAnswer(s, d) for s, d in zip(known.said, settled, strict=True)]
+                rows_known = zip(known.said, settled, known.keys, strict=True)
+                return [GeneratedAnswer(*row) for row in rows_known]
     return _generate_batch(loaded, method, rows, how, more)
 
 
@@ -149,13 +152,16 @@ def _generate_batch(
                 **{**more, "stopping_criteria": stopping},
             )
     per_row = _beams(trace, len(rows))
-    if trace.keys and per_row > 1:
-        _check_beams(trace.stacked_keys().unflatten(0, (-1, per_row)), loaded.dtype)
+    keys = trace.stacked_keys() if trace.keys else None
+    if keys is not None and per_row > 1:
+        _check_beams(keys.unflatten(0, (-1, per_row)), loaded.dtype)
     decisions = _decided(trace, len(rows))
     said = loaded.prompter.said(out, prompt, loaded.ends, lengths.limits)
-    if remembered and how.is_plain and trace.keys and not any(d.fired for d in decisions):
-        loaded.prefix.note(name, _way(method), Noted(said, trace.stacked_keys()))
-    return [GeneratedAnswer(s, d) for s, d in zip(said, decisions, strict=True)]
+    if remembered and how.is_plain and keys is not None and not any(d.fired for d in decisions):
+        loaded.prefix.note(name, _way(method), Noted(said, keys))
+    own = keys is not None and len(keys) == len(rows) * per_row  # else of prompts beside these
+    own_keys = keys[::per_row] if keys is not None and own else [None] * len(rows)
+    return [GeneratedAnswer(*row) for row in zip(said, decisions, own_keys, strict=True)]
 
 
 def _beams(trace: RouteTrace, rows: int) -> int:
