@@ -21,16 +21,17 @@ from balancedit.answering.explain import explain_answer
 from balancedit.answering.force import ForcedAnswer, force_answers
 from balancedit.answering.generate import generate_answers, remembering
 from balancedit.answering.stream import AnswerStream, TextStream
-from balancedit.errors import StoreError
 from balancedit.inputs.pairing import Sources, Texts, checked, checked_rows, paired
 from balancedit.inputs.pictures import Shown
 from balancedit.inputs.text import check_answer
 from balancedit.methods import Method, configure, make_method
 from balancedit.methods.belonging import belonging
 from balancedit.models.loading import LoadedModel, load_model
+from balancedit.on_terms import check_writable, teach
 from balancedit.preview.previewing import Previewing
 from balancedit.store import EditStore, open_store
 from balancedit.store.copying import copy_store
+from balancedit.store.terms import NO_TERMS, Terms
 from balancedit.teaching import Teacher
 from balancedit.types import BATCH_SIZE, Answer, Edit, Explanation, Fact, FailedEdit
 
@@ -243,6 +244,7 @@ class Editor(Previewing):
         rephrasings: Sequence[str] = (),
         negative: Shown | None = None,
         new: bool = False,
+        terms: Terms = NO_TERMS,
     ) -> Edit:
         """Teach the model one new answer; in force, and stored, when this returns.
 
@@ -251,14 +253,14 @@ class Editor(Previewing):
         model makes its own. negative: "black", "white", "grey", "noise", or what the edit must not
         reach, with as many pictures. Both matter only to a method that measures a radius with them.
         new: the model knows nothing of the fact, so that what it says now is a guess: the edit then
-        fires anywhere inside its radius, whatever the untouched model would say there. Raises
-        `InputError`, `ImageError`, `EditFailedError` or `StoreError`; then nothing was kept.
+        fires anywhere inside its radius, whatever the untouched model would say there. terms: the
+        version that the store must be at, who asks (`store.Terms`). Raises `InputError`,
+        `ImageError`, `EditFailedError`, `EditConflictError`, `StoreError`; then nothing was kept.
         """
         fact = Fact(image, question, answer, rephrasings, negative, new)
-        (outcome,) = self.edit_many([fact])
-        if isinstance(outcome, FailedEdit):
-            raise outcome.error
-        return outcome
+        check_writable(self._store)
+        with self._holding.working():
+            return teach(self._loaded, self._method, self._store, self._holding, fact, terms)
 
     def edit_many(
         self,
@@ -275,18 +277,17 @@ class Editor(Previewing):
         a `FailedEdit`, and the others stand. progress: called with each as it is settled. Raises
         `StoreError` when the store fails; the edits stored by then stand too.
         """
-        if self._store.read_only:
-            raise StoreError("the edit store is read-only; open a copy of it that can be written")
+        check_writable(self._store)
         with self._holding.working():
             return self._teacher.teach(facts, progress)
 
-    def revert(self, edit_id: str) -> Edit:
+    def revert(self, edit_id: str, *, terms: Terms = NO_TERMS) -> Edit:
         """Take an edit back; what it had replaced returns. With no edit left the model is the base
-        model, bit for bit. Raises `EditNotFoundError` or `StoreError`."""
+        model, bit for bit. terms: as for `edit`. Raises `EditNotFoundError` or `StoreError`."""
         with self._holding.alone():
             self.refresh()
             wanted = self._store.resolve(edit_id)
-            changed = self._store.revert(wanted)
+            changed = self._store.revert(wanted, terms)
             self._holding.sync()
         return next(e for e in changed if e.id == wanted)
 

@@ -28,7 +28,7 @@ from balancedit.methods import EditRequest, LearnedEdit, Method
 from balancedit.models.loading import LoadedModel
 from balancedit.scope.again import CheckedFact, asked_alike, checked, known, no_fact_twice
 from balancedit.scope.samples import negative_sample, positive_samples
-from balancedit.store import EditStore
+from balancedit.store.protocol import Keeping
 from balancedit.types import BATCH_SIZE, Edit, Fact, FailedEdit, PositiveSource
 
 #: Told what comes of a fact: its number, and the edit or the failure.
@@ -151,7 +151,7 @@ class Teacher:
     """Teaches a model facts and keeps what it learned. Called while attached."""
 
     def __init__(
-        self, loaded: LoadedModel, method: Method, store: EditStore, holding: Holding
+        self, loaded: LoadedModel, method: Method, store: Keeping, holding: Holding
     ) -> None:
         self._loaded = loaded
         self._method = method

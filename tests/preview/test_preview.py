@@ -221,7 +221,9 @@ def test_it_is_committed_once(make: Any) -> None:
     editor = make(alpha=0.3)
     preview = previewed(editor)
     edit = preview.commit()
-    with pytest.raises(EditConflictError, match=f"committed already, as edit {edit.id}"):
+    with pytest.raises(
+        EditConflictError, match=f"it was committed already, as edit {edit.id}; preview"
+    ):
         preview.commit()
     assert [e.id for e in editor.edits()] == [edit.id]
 

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from balancedit import on_terms
 from balancedit.answering.generate import GeneratedAnswer, generate_answers
 from balancedit.edited_model import EditedModel
-from balancedit.errors import EditConflictError, StoreError
+from balancedit.errors import EditConflictError, OutdatedPreviewError
 from balancedit.inputs.pairing import Row
 from balancedit.inputs.pictures import Shown, small_copy
 from balancedit.layer.decisions import Said
@@ -20,6 +21,7 @@ from balancedit.preview.records import Bounds
 from balancedit.preview.rehearsal import Rehearsal, foreseeing, rehearsed
 from balancedit.preview.remembered import Remembered, remembered
 from balancedit.preview.supposing import supposing
+from balancedit.store import NO_TERMS, Terms
 from balancedit.teaching import Teacher
 from balancedit.types import Edit, Fact
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 #: Changes whose answers are generated, where nothing else is asked for.
 MOST = 50
+_ATTEMPTS = 3  # to keep an edit that others elsewhere leave room for
 
 
 class Previewing(EditedModel):
@@ -73,24 +76,34 @@ class Previewing(EditedModel):
             questions = remembered(over, edit.question, self.key_way, self._ask_untouched)
             return self._previewed(made, questions, most)
 
-    def commit(self, preview: Preview, radius: float | None = None) -> Edit:
+    def commit(
+        self, preview: Preview, radius: float | None = None, *, terms: Terms = NO_TERMS
+    ) -> Edit:
         """Keep an edit that was previewed, exactly as it was; in force, and stored, when this
         returns.
 
-        radius: instead of the preview's. Raises `EditConflictError` where edits made or reverted
-        meanwhile would have it learned otherwise, or have other questions change than the preview
-        says; and where it was committed already. Nothing was kept then. Raises `InputError`,
-        `StoreError`.
+        radius: instead of the preview's. terms: as for `edit`. Raises `OutdatedPreviewError`, an
+        `EditConflictError`, where edits made or reverted meanwhile would have it learned otherwise,
+        or have other questions change than the preview says; and where it was committed already.
+        Nothing was kept then. Raises `InputError`, `StoreError`.
         """
-        if self._store.read_only:
-            raise StoreError("the edit store is read-only; open a copy of it that can be written")
+        on_terms.check_writable(self._store)
         chosen = preview if radius is None else preview.at(radius)
         with self._holding.working():
+            on_terms.check(self._store, terms)
             made = chosen.rehearsal
             if made is None:
-                return self._known(chosen.edit)
-            self._check_unmoved(chosen, made)
-            return self._kept(chosen, made)
+                return self._known(chosen, terms)
+            for attempt in range(_ATTEMPTS):
+                self._check_unmoved(chosen, made)
+                seen = terms if terms.expect is not None else replace(terms, expect=self.version)
+                try:
+                    return self._kept(chosen, made, seen)
+                except EditConflictError:  # somebody else was quicker, perhaps elsewhere
+                    if terms.expect is not None or attempt == _ATTEMPTS - 1:
+                        raise
+                    self._holding.refresh()
+            raise AssertionError("unreachable: the last attempt returns or raises")
 
     # -- inside ------------------------------------------------------------------------------
 
@@ -102,7 +115,7 @@ class Previewing(EditedModel):
             return generate_answers(self._loaded, self._method, rows)
 
     def _previewed(self, made: Rehearsal | Edit, over: Remembered, most: int) -> Preview:
-        version = int(getattr(self, "version", 0))
+        version = self.version
         if isinstance(made, Edit):
             radius = made.radius or 0.0
             bounds = Bounds(radius, radius, radius)
@@ -134,24 +147,30 @@ class Previewing(EditedModel):
             self.commit,
         )
 
-    def _known(self, edit: Edit) -> Edit:
+    def _known(self, preview: Preview, terms: Terms) -> Edit:
         """An edit that taught the fact already, if it still does."""
+        edit = preview.edit
         if edit.id not in self._method.active():
-            raise _moved(f"edit {edit.id}, which taught this already, is in force no longer")
+            raise self._moved(preview, f"edit {edit.id}, which taught this, is in force no longer")
+        if terms.audit or terms.request:
+            self._store.note("known", terms, edit.id)
         return edit
+
+    def _moved(self, preview: Preview, why: str) -> OutdatedPreviewError:
+        return OutdatedPreviewError(why, preview.version, self.version)
 
     def _check_unmoved(self, preview: Preview, made: Rehearsal) -> None:
         """Raise `EditConflictError` where the edit would be another now, or do otherwise."""
         if preview.edit.id in self._store.records([preview.edit.id]):
-            raise EditConflictError(
-                f"this preview was committed already, as edit {preview.edit.id}"
-            )
+            raise self._moved(preview, f"it was committed already, as edit {preview.edit.id}")
         if tuple(self._method.active()) == made.held:
             return
         method = foreseeing(self._method)
         related = method.relations(made.fact.request, made.learned)
         if related != (made.learned.overlaps, made.learned.retires):
-            raise _moved("edits made or reverted meanwhile lie where this one was learned")
+            raise self._moved(
+                preview, "edits made or reverted meanwhile lie where this one was learned"
+            )
         foresight = method.foresee(made.edit, made.learned.key)
         (own,) = foresight.placed(made.learned.key[None])
         said = made.fact.request.untouched
@@ -161,9 +180,11 @@ class Previewing(EditedModel):
         ]
         assert preview.outlook is not None
         if alike[0] != alike[1] or not preview.outlook.holds(foresight, preview.radius):
-            raise _moved("edits made or reverted meanwhile change what this preview says")
+            raise self._moved(
+                preview, "edits made or reverted meanwhile change what this preview says"
+            )
 
-    def _kept(self, preview: Preview, made: Rehearsal) -> Edit:
+    def _kept(self, preview: Preview, made: Rehearsal, terms: Terms) -> Edit:
         """Put it in force, and store it."""
         edit, learned = preview.edit, made.learned
         if preview.radius != preview.bounds.learned:
@@ -176,13 +197,9 @@ class Previewing(EditedModel):
             self._method.add(edit, learned.key, learned.tensors)
             self._method.settle()
             picture = small_copy(made.fact.request.image)
-            kept = self._store.commit(edit, learned.key, dict(learned.tensors), picture)
+            kept = self._store.commit(edit, learned.key, dict(learned.tensors), picture, terms)
         except BaseException:
             self._holding.sync()  # what is in force and not stored is in force no longer
             raise
         self._holding.note(kept)
         return kept
-
-
-def _moved(why: str) -> EditConflictError:
-    return EditConflictError(f"{why}; preview the fact again")
