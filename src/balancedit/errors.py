@@ -117,6 +117,10 @@ class StoreMismatchError(StoreError):
     """An edit store made for another model, layer, method, key or distance."""
 
 
+class KeyFileError(BalanceditError):
+    """A server's file of keys that cannot be read or written."""
+
+
 class DataError(BalanceditError):
     """A data set on disk that cannot be read, used, built or downloaded."""
 

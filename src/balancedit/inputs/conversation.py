@@ -174,14 +174,14 @@ def opened(conversation: Conversation) -> tuple[Picture | None, Asked]:
 
 
 def _gapped(turn: Turn) -> Iterator[str | None]:
-    """A turn's parts, texts without the space around the whole, None for each picture."""
-    last = len(turn.parts) - 1
+    """A turn's parts, without the space around the whole, None for each picture."""
+    first = next((at for at, part in enumerate(turn.parts) if isinstance(part, str)), None)
     for at, part in enumerate(turn.parts):
         if isinstance(part, Pictures):
             yield from [None] * len(part)
             continue
-        text = part.lstrip() if at == 0 or not isinstance(turn.parts[at - 1], str) else part
-        yield text.rstrip() if at == last else text
+        text = part.lstrip() if at == first else part
+        yield text.rstrip() if at == len(turn.parts) - 1 else text
 
 
 def _shown(shown: Shown | None) -> tuple[Pictures[Source], ...]:

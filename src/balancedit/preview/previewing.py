@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from balancedit import on_terms
 from balancedit.answering.generate import GeneratedAnswer, generate_answers
-from balancedit.edited_model import EditedModel
+from balancedit.asked_model import AskedModel
 from balancedit.errors import EditConflictError, OutdatedPreviewError
 from balancedit.inputs.pairing import Row
 from balancedit.inputs.pictures import Shown, small_copy
@@ -35,7 +35,7 @@ MOST = 50
 _ATTEMPTS = 3  # to keep an edit that others elsewhere leave room for
 
 
-class Previewing(EditedModel):
+class Previewing(AskedModel):
     """An edited model with previews of edits."""
 
     @property

@@ -11,7 +11,7 @@ import torch
 from balancedit.codebook.codebook import DISTANCES, Match
 from balancedit.codebook.pooling import POOLS
 from balancedit.errors import EditFailedError
-from balancedit.inputs.pairing import Row
+from balancedit.inputs.pairing import Asked, Row
 from balancedit.inputs.pictures import Picture
 from balancedit.layer.weights import weight_shape
 from balancedit.learning.answer_path import finetune_together
@@ -249,7 +249,7 @@ class BalancEdit:
         """Ids in force, oldest first."""
         return self.entries.codebook.ids
 
-    def neighbours(self, image: Picture | None, question: str, most: int) -> list[Match]:
+    def neighbours(self, image: Picture | None, question: Asked, most: int) -> list[Match]:
         """The nearest entries as seen from a query, nearest first."""
         return self.entries.codebook.ranked(self.routing.prefill_keys([image], [question])[0], most)
 

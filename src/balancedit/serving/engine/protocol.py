@@ -14,7 +14,7 @@ from balancedit.types import Answer
 
 if TYPE_CHECKING:
     from balancedit.editor import Editor
-    from balancedit.serving.engine.turns import Turns
+    from balancedit.inputs.conversation import Conversation
 
 T = TypeVar("T")
 
@@ -26,12 +26,12 @@ DEFAULT_TENANT = "default"
 class Ask:
     """One question to be answered.
 
-    turns: what is asked, opened and checked (`engine.turns`). tenant: whose edits are in force;
-    base: none are, the untouched model answers. max_new_tokens: of the answer at most; None: as
-    many as `Editor.ask` allows. on_piece is not here: it belongs to the call, not to the question.
+    turns: what is asked; pictures that are not open yet are opened off the event loop. tenant:
+    whose edits are in force; base: none are, the untouched model answers. max_new_tokens: of the
+    answer at most; None: as many as `Editor.ask` allows.
     """
 
-    turns: Turns
+    turns: Conversation
     tenant: str = DEFAULT_TENANT
     base: bool = False
     max_new_tokens: int | None = None

@@ -9,13 +9,20 @@ is needed, as parameters::
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from balancedit.serving.http.errors import ApiError
-from balancedit.serving.http.keys import SCOPES, Caller, KeyRing, Scope
+from balancedit.errors import InputError
+from balancedit.serving.engine.protocol import DEFAULT_TENANT
+from balancedit.serving.http.errors import ApiError, no_key
+from balancedit.serving.http.keys import Caller, KeyRing, Scope, check_tenant
+from balancedit.serving.http.metrics import Metrics
+from balancedit.serving.http.pictures import PictureReader
 from balancedit.serving.http.sessions import Sessions
 from balancedit.serving.http.settings import ServeSettings
 
@@ -25,21 +32,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Services:
-    """The parts of one running server.
+    """The parts of one running server. Raises `InputError`.
 
     model: the name that the model is served under; tenants: whose edits are held, the first of
-    them where no other is named. audit, queries and previews belong to the routers of those names.
+    them where no other is named. stored: the versions that the tenants' stores are at, cheap to ask
+    for. audit, queries and previews belong to the routers of those names.
     """
 
     engine: Engine
     keys: KeyRing
     settings: ServeSettings = field(default_factory=ServeSettings)
     model: str = "pocket"
-    tenants: tuple[str, ...] = ("default",)
-    sessions: Sessions = field(default_factory=Sessions)
+    tenants: tuple[str, ...] = (DEFAULT_TENANT,)
+    metrics: Metrics = field(default_factory=Metrics)
+    stored: Callable[[], Mapping[str, int]] | None = None
     audit: Any = None
     queries: Any = None
     previews: Any = None
+
+    def __post_init__(self) -> None:
+        if not self.tenants:
+            raise InputError("the server has no tenant; name one, or leave the usual one")
+        for tenant in self.tenants:
+            check_tenant(tenant)
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        """The page's."""
+        return Sessions(self.settings.session_seconds)
+
+    @cached_property
+    def pictures(self) -> PictureReader:
+        """Opens what callers show."""
+        return PictureReader(self.settings)
 
 
 def services(request: Request) -> Services:
@@ -48,19 +73,20 @@ def services(request: Request) -> Services:
     return found
 
 
-def caller(scope: Scope) -> Any:
-    """A dependency: the `Caller`, who must have `scope`. 401 without a key, 403 without the scope
-    or for a tenant that the key is not for, 404 for one that is not here."""
+_bearer = HTTPBearer(auto_error=False, description="A key of this server, bk_…")
 
-    def who(request: Request) -> Caller:
-        found: Caller | None = request.scope.get("state", {}).get("caller")
+
+def caller(scope: Scope) -> Any:
+    """A dependency: the `Caller`, who must have `scope`; 401 without a key, 403 without the
+    scope."""
+
+    async def who(
+        request: Request,
+        shown: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],  # the schema's
+    ) -> Caller:
+        found: Caller | None = request.scope["state"].get("caller")  # by `access.Access`
         if found is None:
-            raise ApiError(
-                401,
-                "no key was given; send it as 'Authorization: Bearer bk_…'",
-                code="missing_key",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+            raise no_key()
         if scope not in found.scopes:
             raise ApiError(
                 403,
@@ -72,9 +98,12 @@ def caller(scope: Scope) -> Any:
     return Depends(who)
 
 
+def note(request: Request, **fields: Any) -> None:
+    """Put plain figures and ids of a request into its line in the log; nothing that was asked."""
+    request.scope["state"]["log"] |= fields
+
+
 Here = Annotated[Services, Depends(services)]
 MayAsk = Annotated[Caller, caller("ask")]
 MayEdit = Annotated[Caller, caller("edit")]
 MayAdmin = Annotated[Caller, caller("admin")]
-
-__all__ = ["SCOPES", "Caller", "Here", "MayAdmin", "MayAsk", "MayEdit", "Services", "caller"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from pathlib import Path
 
 from balancedit.errors import InputError
 
@@ -18,6 +17,8 @@ class ServeSettings:
     host: str = "127.0.0.1"
     port: int = 8000
     metrics_port: int | None = None  # of its own, open; None: /metrics on the main port, for admin
+    metrics_host: str = "127.0.0.1"
+    max_requests: int = 200  # under way at once; each may hold a body
     max_body: int = 12 * MEGABYTE
     body_seconds: float = 30.0  # for the whole body to arrive
     max_depth: int = 32  # of nested JSON
@@ -32,14 +33,14 @@ class ServeSettings:
     edit_deadline: float = 120.0  # for an edit, a preview, an explanation
     max_tokens: int = 1_024  # of an answer at most, whatever is asked for
     session_seconds: float = 12 * 3600.0  # of the page's cookie
-    thumbnails: bool = True
+    https: bool = False  # a proxy in front of the server ends TLS
     drain_seconds: float = 30.0  # for requests under way when the server is told to stop
-    keys: Path | None = None  # the keys' file
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise InputError(f"port {self.port} does not exist; give 1 to 65535, or 0 for any")
         positive = (
+            "max_requests",
             *("max_body", "body_seconds", "max_depth", "max_items", "max_pictures", "max_pixels"),
             *("picture_seconds", "rate", "burst", "deadline", "edit_deadline", "max_tokens"),
             *("session_seconds", "drain_seconds"),
