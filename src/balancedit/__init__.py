@@ -10,11 +10,13 @@ from balancedit.version import __version__
 
 if TYPE_CHECKING:
     from balancedit.editor import Editor
+    from balancedit.inputs.conversation import Conversation, Turn
     from balancedit.inputs.pictures import Pictures
 
 __all__ = [
     "Answer",
     "BalanceditError",
+    "Conversation",
     "Edit",
     "Editor",
     "Explanation",
@@ -22,6 +24,7 @@ __all__ = [
     "FailedEdit",
     "KnownEdit",
     "Pictures",
+    "Turn",
     "__version__",
 ]
 
@@ -36,4 +39,8 @@ def __getattr__(name: str) -> Any:
         from balancedit.inputs.pictures import Pictures
 
         return Pictures
+    if name in ("Conversation", "Turn"):
+        from balancedit.inputs import conversation
+
+        return getattr(conversation, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -72,6 +72,11 @@ class EditedModel:
         """Edits in these states, oldest first."""
         return [e for e in self._store.edits().values() if e.state in states]
 
+    @property
+    def edits_in_force(self) -> int:
+        """How many edits are in force, as of the last answer or edit."""
+        return len(self._method.active())
+
     def get(self, edit_id: str) -> Edit:
         """One edit by id, or by the beginning of it. Raises `EditNotFoundError`."""
         edit_id = self._store.resolve(edit_id)

@@ -82,6 +82,15 @@ class EditConflictError(StoreError):
         self.expected, self.found = expected, found
 
 
+class OutdatedPreviewError(EditConflictError):
+    """A preview that was made of other edits than there are now, so that what it says would not be
+    what happens; nothing was written."""
+
+    def __init__(self, reason: str, expected: int, found: int) -> None:
+        super().__init__(expected, found)
+        self.args = (f"{reason}; preview the fact again",)
+
+
 class RepeatedRequestError(StoreError):
     """A request that was carried out before, and not a second time; edit and version are what it
     came to."""
@@ -106,6 +115,10 @@ class RequestReusedError(StoreError):
 
 class StoreMismatchError(StoreError):
     """An edit store made for another model, layer, method, key or distance."""
+
+
+class KeyFileError(BalanceditError):
+    """A server's file of keys that cannot be read or written."""
 
 
 class DataError(BalanceditError):

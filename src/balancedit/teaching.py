@@ -182,7 +182,7 @@ class Teacher:
         are."""
         with self._only_stored():
             for part in no_fact_twice(self._checked(facts, settled)):
-                there = self._in_force(part)
+                there = self.in_force(part)
                 for number, edit in there.items():
                     settled(number, known(edit))
                 self._learn([fact for fact in part if fact.number not in there], settled)
@@ -207,7 +207,7 @@ class Teacher:
             except BalanceditError as error:
                 settled(number, FailedEdit(number, str(fact.question), error))
 
-    def _in_force(self, facts: Sequence[CheckedFact]) -> dict[int, Edit]:
+    def in_force(self, facts: Sequence[CheckedFact]) -> dict[int, Edit]:
         """The edits, by their facts' numbers, that teach some of these facts already: the same
         picture, question and answer, made as is asked now, and the model gives that answer."""
         found: dict[int, Edit] = {}

@@ -9,6 +9,7 @@ from balancedit.answering.ask import How
 from balancedit.answering.generate import generate_answers, remembering
 from balancedit.answering.protocol import Answers
 from balancedit.codebook.codebook import Match
+from balancedit.inputs.conversation import Asked, question_of
 from balancedit.inputs.pairing import Row
 from balancedit.inputs.pictures import Picture
 from balancedit.models.loading import LoadedModel
@@ -19,7 +20,7 @@ from balancedit.types import Answer, Edit, Explanation, Neighbour
 class Explains(Answers, Protocol):
     """The edits in force, as a question is placed among them."""
 
-    def neighbours(self, image: Picture | None, question: str, most: int) -> Sequence[Match]:
+    def neighbours(self, image: Picture | None, question: Asked, most: int) -> Sequence[Match]:
         """The `most` nearest edits as seen from a query, nearest first."""
 
 
@@ -35,7 +36,7 @@ def explain_answer(
         matches = method.neighbours(*row, nearest)
     edits = store.records([m.id for m in matches] + ([answer.nearest] if answer.nearest else []))
     neighbours = tuple(Neighbour(edits[m.id], m.distance, m.radius, m.inside) for m in matches)
-    return Explanation(row[1], answer, base, neighbours, reason(answer, base, edits))
+    return Explanation(question_of(row[1]), answer, base, neighbours, reason(answer, base, edits))
 
 
 def reason(answer: Answer, base: str, edits: Mapping[str, Edit]) -> str:

@@ -1,4 +1,5 @@
-"""One question about one image, or many: how the two sides are matched, and put into batches."""
+"""One question about one image, or many, or conversations: how the two sides are matched, and put
+into batches."""
 
 from __future__ import annotations
 
@@ -6,11 +7,17 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 from balancedit.errors import InputError
+from balancedit.inputs.conversation import Asked as Asked  # beside Row, for whoever wants both
+from balancedit.inputs.conversation import Conversation, opened
 from balancedit.inputs.pictures import Picture, Shown, each, open_pictures
 from balancedit.inputs.text import check_question
 
 Sources: TypeAlias = list[Shown | None] | tuple[Shown | None, ...]
-Row: TypeAlias = tuple[Picture | None, str]  #: what a prompt shows, and a question
+#: What a caller may give in an image's place; a conversation has its question with it.
+Topic: TypeAlias = Shown | Conversation | None
+Talks: TypeAlias = list[Conversation] | tuple[Conversation, ...]
+#: What a prompt shows, and a question about it or the conversation that it is shown in.
+Row: TypeAlias = tuple[Picture | None, Asked]
 Texts: TypeAlias = list[str] | tuple[str, ...]
 
 
@@ -34,12 +41,22 @@ def paired(images: Any, questions: Any) -> tuple[bool, list[tuple[Any, Any]]]:
     return False, list(zip(images, questions, strict=True))
 
 
-def checked(image: Shown | None, question: str) -> Row:
-    """One question about one image, opened and checked. Raises `ImageError`, `InputError`."""
+def checked(image: Topic, question: str | None) -> Row:
+    """One question about one image, or a conversation, opened and checked. Raises `ImageError`,
+    `InputError`."""
+    if isinstance(image, Conversation):
+        if question is not None:
+            raise InputError(
+                "a conversation ends with its question; leave the other out, or go on with "
+                "Conversation.then(answer, question)"
+            )
+        return opened(image)
+    if question is None:
+        raise InputError("the question is missing; ask something about the picture")
     return None if image is None else open_pictures(image), check_question(question)
 
 
-def checked_rows(pairs: Sequence[tuple[Shown | None, str]]) -> list[Row]:
+def checked_rows(pairs: Sequence[tuple[Topic, str | None]]) -> list[Row]:
     """`checked` of many questions; what is raised names the one it is about."""
     rows = []
     for i, (image, question) in enumerate(pairs):

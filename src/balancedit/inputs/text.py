@@ -28,9 +28,14 @@ def _checked(text: object, what: str, remedy: str, limit: int) -> str:
         raise InputError(f"the {what} is empty; {remedy}")
     if len(stripped) > limit:
         raise InputError(f"the {what} has {len(stripped):,} characters; {limit:,} is the most")
-    if "\x00" in stripped or any("\ud800" <= c <= "\udfff" for c in stripped):
-        raise InputError(f"the {what} holds characters that are no text (a NUL or half a pair)")
+    check_part(stripped, f"the {what}")
     return stripped
+
+
+def check_part(text: str, what: str) -> None:
+    """Raise `InputError` for characters that are no text."""
+    if "\x00" in text or any("\ud800" <= c <= "\udfff" for c in text):
+        raise InputError(f"{what} holds characters that are no text (a NUL or half a pair)")
 
 
 def between_commas(text: str) -> list[str]:

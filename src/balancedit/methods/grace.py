@@ -25,7 +25,7 @@ from balancedit.codebook.codebook import Codebook, Match, euclidean
 from balancedit.codebook.pooling import last_key, last_position
 from balancedit.errors import EditFailedError, InputError, nearest_names
 from balancedit.inputs.answers import same_answer
-from balancedit.inputs.pairing import Row
+from balancedit.inputs.pairing import Asked, Row
 from balancedit.inputs.pictures import Picture
 from balancedit.layer.decisions import Decision
 from balancedit.layer.edited import Replacement, Tensors, check_shapes
@@ -280,7 +280,7 @@ class Grace:
         """Ids in force, oldest first."""
         return list(self._held)
 
-    def neighbours(self, image: Picture | None, question: str, most: int) -> list[Match]:
+    def neighbours(self, image: Picture | None, question: Asked, most: int) -> list[Match]:
         """The nearest entries as seen from a query, nearest first, with their radii now. Edits that
         joined another's entry have none."""
         return self._entries.ranked(self.routing.prefill_keys([image], [question])[0], most)

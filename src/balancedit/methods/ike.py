@@ -24,6 +24,7 @@ from balancedit.codebook.codebook import Codebook, Match, euclidean
 from balancedit.codebook.pooling import mean_key
 from balancedit.errors import EditFailedError, InputError, PromptError, nearest_names
 from balancedit.files.cache import cache_dir
+from balancedit.inputs.conversation import Asked, preceded
 from balancedit.inputs.pairing import Row
 from balancedit.inputs.pictures import Picture
 from balancedit.inputs.wording import fact
@@ -193,7 +194,7 @@ class IKE:
         """Ids in force, oldest first."""
         return self._facts.ids
 
-    def neighbours(self, image: Picture | None, question: str, most: int) -> list[Match]:
+    def neighbours(self, image: Picture | None, question: Asked, most: int) -> list[Match]:
         """None: a fact has no radius to be inside of. `Answer` names the nearest."""
         return []
 
@@ -208,8 +209,8 @@ class IKE:
         decisions = self._decisions(rows)
         self.routing.worded.record(decisions)
         return [
-            (image, self._prefixes[d.fired] + question if d.fired else question)
-            for (image, question), d in zip(rows, decisions, strict=True)
+            (image, preceded(asked, self._prefixes[d.fired]) if d.fired else asked)
+            for (image, asked), d in zip(rows, decisions, strict=True)
         ]
 
     def _decisions(self, rows: Sequence[Row]) -> list[Decision]:

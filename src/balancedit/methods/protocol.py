@@ -15,7 +15,7 @@ import torch
 
 from balancedit.codebook.codebook import Match
 from balancedit.errors import EditFailedError
-from balancedit.inputs.pairing import Row
+from balancedit.inputs.pairing import Asked, Row
 from balancedit.inputs.pictures import Picture
 from balancedit.layer.decisions import AnswerIds, Said
 from balancedit.methods.routed import RoutedLayer
@@ -132,7 +132,7 @@ class Method(Protocol):
     def active(self) -> Sequence[str]:
         """Ids in force, oldest first."""
 
-    def neighbours(self, image: Picture | None, question: str, most: int) -> Sequence[Match]:
+    def neighbours(self, image: Picture | None, question: Asked, most: int) -> Sequence[Match]:
         """The `most` nearest edits as seen from a query, nearest first; none where the method has
         no distance. Called while attached."""
 

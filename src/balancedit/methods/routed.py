@@ -14,7 +14,7 @@ from torch import nn
 from balancedit.answering.generate import resumes
 from balancedit.codebook.pooling import Pool
 from balancedit.errors import InputError
-from balancedit.inputs.pairing import Row
+from balancedit.inputs.pairing import Asked, Row
 from balancedit.inputs.pictures import Picture
 from balancedit.layer.deciding import Drafts
 from balancedit.layer.decisions import Decision, RouteTrace
@@ -45,7 +45,7 @@ class Prompt(NamedTuple):
     wanted; expected: token ids of one that the model may give of itself. One of them at most."""
 
     image: Picture | None
-    question: str
+    question: Asked
     learned: Sequence[int] = ()
     expected: Sequence[int] = ()
 
@@ -129,6 +129,11 @@ class RoutedLayer:
         """Inside the context the model answers as if no edit were held."""
         return self.router.paused()
 
+    def deciding(self, rows: Sequence[Decision]) -> AbstractContextManager[None]:
+        """Inside the context prompts are read in batches of as many as there are rows, and these
+        are the decisions on them."""
+        return self.router.deciding(rows)
+
     def decisions(self, keys: torch.Tensor) -> Sequence[Decision] | None:
         """What is decided just now on prompts with these keys, (B, D) as `tracing` showed them;
         None where that depends on more."""
@@ -146,7 +151,7 @@ class RoutedLayer:
 
     @torch.no_grad()
     def prefill_keys(
-        self, images: Sequence[Picture | None], questions: Sequence[str]
+        self, images: Sequence[Picture | None], questions: Sequence[Asked]
     ) -> torch.Tensor:
         """(prompts, D) float32 keys from one batched forward pass, while attached; nothing fires
         in it."""

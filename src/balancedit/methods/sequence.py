@@ -23,7 +23,7 @@ from PIL import Image
 
 from balancedit.codebook.codebook import Match
 from balancedit.errors import EditFailedError
-from balancedit.inputs.pairing import Row
+from balancedit.inputs.pairing import Asked, Row
 from balancedit.inputs.pictures import Picture, Pictures, each
 from balancedit.layer.decisions import Decision
 from balancedit.methods.protocol import EditRequest, LearnedEdit, one_by_one
@@ -192,7 +192,7 @@ class WeightSequence:
         """Ids in force, oldest first."""
         return [s.edit.id for s in self._steps]
 
-    def neighbours(self, image: Picture | None, question: str, most: int) -> list[Match]:
+    def neighbours(self, image: Picture | None, question: Asked, most: int) -> list[Match]:
         """None: no edit is nearer to a prompt than another."""
         return []
 

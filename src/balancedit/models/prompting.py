@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from copy import copy
+from functools import partial
 from itertools import takewhile
 from typing import Any
 
@@ -18,12 +19,12 @@ from jinja2 import TemplateError
 from PIL import Image
 
 from balancedit.errors import InputError, ModelLoadError, PromptError, first_line
+from balancedit.inputs.conversation import Asked
 from balancedit.inputs.pictures import Picture, each
 from balancedit.layer.decisions import Said
+from balancedit.models import chats
 from balancedit.models.padding import encoders_padded_right, padded_left
 from balancedit.models.processors import chat_template
-
-_MARKED = "the question holds '{}', which marks parts of this model's prompt; word it differently"
 
 
 class Prompter:
@@ -70,6 +71,7 @@ class Prompter:
         self._most_images = most_images
         self._model = model
         self._told: dict[str, Any] = {}
+        self._styles: dict[str, chats.Style] = {}  # by chat template
         self._image_token = str(getattr(processor, "image_token", None) or "")
         special = [str(t) for t in self.tokenizer.added_tokens_decoder.values() if t.special]
         self._markers = [t for t in {*special, self._image_token} if t]
@@ -84,12 +86,12 @@ class Prompter:
         return other
 
     def inputs(
-        self, pictures: Sequence[Picture | None], questions: Sequence[str]
+        self, pictures: Sequence[Picture | None], questions: Sequence[Asked]
     ) -> dict[str, torch.Tensor]:
         """Model inputs of B prompts: ``input_ids`` and ``attention_mask`` (B, T), ``pixel_values``
         and whatever else the processor makes. pictures: what each row shows, as many pictures in
-        every row. Raises `PromptError` for a prompt that this model does not take, and names the
-        first such row."""
+        every row. questions: what is asked about them, or conversations. Raises `PromptError` for a
+        prompt that this model does not take, and names the first such row."""
         images = [each(picture) for picture in pictures]
         self._check_number({len(row) for row in images})
         batch = self._processed(images, questions)
@@ -98,7 +100,7 @@ class Prompter:
         return padded_left(tensors) | encoders_padded_right(tensors)
 
     def _processed(
-        self, images: Sequence[Sequence[Image.Image]], questions: Sequence[str]
+        self, images: Sequence[Sequence[Image.Image]], questions: Sequence[Asked]
     ) -> Mapping[str, Any]:
         """What the processor makes of prompts. Processors raise nearly anything."""
         ask = self._from_chat if self._template is None else self._from_template
@@ -154,7 +156,7 @@ class Prompter:
                 "differently"
             )
         ids = self.answer_ids(answer, -1)[:-1]
-        marked = self._marked([answer])
+        marked = chats.marked([answer], self._markers)
         if marked is not None and not set(ids).isdisjoint(self.tokenizer.all_special_ids):
             raise InputError(
                 f"the answer holds '{marked}', which marks parts of this model's prompt; word it "
@@ -171,7 +173,7 @@ class Prompter:
         marker that it writes is text, where the tokenizer can do that."""
         assert self.tokenizer is not None
         text, how = self._prefix + answer, {"add_special_tokens": False}
-        if self._marked([answer]) is None:
+        if chats.marked([answer], self._markers) is None:
             ids = self.tokenizer(text, **how)["input_ids"]
         else:
             try:
@@ -232,18 +234,15 @@ class Prompter:
         return tuple(ids)
 
     def _from_chat(
-        self, images: Sequence[Sequence[Image.Image]], questions: Sequence[str]
+        self, images: Sequence[Sequence[Image.Image]], questions: Sequence[Asked]
     ) -> Mapping[str, Any]:
-        conversations = []
-        for row, question in zip(images, questions, strict=True):
-            content: list[dict[str, Any]] = [{"type": "image", "image": image} for image in row]
-            content.append({"type": "text", "text": question})
-            messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
-            if self._system is not None:
-                system = [{"type": "text", "text": self._system}]
-                messages.insert(0, {"role": "system", "content": system})
-            conversations.append(messages)
-        marked = self._marked(questions)
+        style = self._style(questions)
+        style.check(questions, self._model)
+        conversations = [
+            chats.messages(question, row, self._system, style.as_text)
+            for row, question in zip(images, questions, strict=True)
+        ]
+        marked = chats.marked(questions, self._markers)
         try:
             batch: Mapping[str, Any] = self.processor.apply_chat_template(
                 conversations,
@@ -256,31 +255,31 @@ class Prompter:
                 **self._told,
             )
         except TemplateError as error:
-            if self._system is None:
-                raise
-            raise InputError(
-                f"the chat template of {self._model} takes no system message ({error}); leave "
-                "system= out"
-            ) from error
-        except (NotImplementedError, ValueError) as error:  # not every tokenizer can do that
-            if marked is None:
-                raise
-            raise InputError(_MARKED.format(marked)) from error
+            raise InputError(chats.refused(error, questions, self._system, self._model)) from error
+        except (NotImplementedError, ValueError):  # not every tokenizer can do that
+            chats.check_unmarked(questions, marked)
+            raise
         return batch
 
-    def _marked(self, questions: Sequence[str]) -> str | None:
-        """An image or turn marker that a question writes, where one does."""
-        return next((m for m in self._markers for q in questions if m in q), None)
+    def _style(self, questions: Sequence[Asked]) -> chats.Style:
+        """How the chat template wants more than a question; found out when that is first asked."""
+        if self._system is None and all(isinstance(question, str) for question in questions):
+            return chats.Style()
+        template = str(self._told.get("chat_template") or chat_template(self.processor))
+        if template not in self._styles:
+            how = {"add_generation_prompt": True, "tokenize": False, **self._told}
+            tell = partial(self.processor.apply_chat_template, **how)
+            self._styles[template] = chats.style_of(lambda turns: str(tell(turns)))
+        return self._styles[template]
 
     def _from_template(
-        self, images: Sequence[Sequence[Image.Image]], questions: Sequence[str]
+        self, images: Sequence[Sequence[Image.Image]], questions: Sequence[Asked]
     ) -> Mapping[str, Any]:
         assert self._template is not None
-        marked = self._marked(questions)
-        if marked is not None:
-            raise InputError(_MARKED.format(marked))
+        alone = chats.plain(questions, self._model)
+        chats.check_unmarked(alone, chats.marked(alone, self._markers))
         template = self._template.replace("{image}", self._image_token * len(images[0]))
-        texts = [template.replace("{question}", q) for q in questions]
+        texts = [template.replace("{question}", q) for q in alone]
         pictures = {"images": [list(row) for row in images]} if images[0] else {}
         batch: Mapping[str, Any] = self.processor(
             text=texts, **pictures, return_tensors="pt", padding=True, padding_side="left"

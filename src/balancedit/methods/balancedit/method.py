@@ -11,7 +11,7 @@ import torch
 from balancedit.codebook.codebook import DISTANCES, Match
 from balancedit.codebook.pooling import POOLS
 from balancedit.errors import EditFailedError
-from balancedit.inputs.pairing import Row
+from balancedit.inputs.pairing import Asked, Row
 from balancedit.inputs.pictures import Picture
 from balancedit.layer.weights import weight_shape
 from balancedit.learning.answer_path import finetune_together
@@ -19,7 +19,8 @@ from balancedit.learning.loop import Schedule, Start, Trained, frozen
 from balancedit.learning.low_rank import EitherForm, full_weight, is_full, kept, low_rank_start
 from balancedit.methods.balancedit.config import BalancEditConfig
 from balancedit.methods.balancedit.entries import Entries
-from balancedit.methods.balancedit.measuring import MeasuredFact, Measuring
+from balancedit.methods.balancedit.foresight import Foresight
+from balancedit.methods.balancedit.measuring import MeasuredFact, Measuring, as_measured
 from balancedit.methods.balancedit.rivals import ask_the_same
 from balancedit.methods.protocol import EditRequest, LearnedEdit
 from balancedit.methods.routed import RoutedLayer
@@ -211,6 +212,21 @@ class BalancEdit:
         base = self.routing.layer.base_weight if held is not None and is_full(held) else None
         return low_rank_start(fact.x, fact.y, lr, held, base, self.config.rank)
 
+    def relations(
+        self, request: EditRequest, learned: LearnedEdit
+    ) -> tuple[str | None, tuple[str, ...]]:
+        """Which held edit one that was learned would start from now, and which it would replace
+        (`Entries.relations`)."""
+        return self.entries.relations(as_measured(request, learned))
+
+    def foresee(self, edit: Edit, key: torch.Tensor) -> Foresight:
+        """What would be decided if an edit that was learned were held too; key: (D,)."""
+        return Foresight(self.entries, edit, key, DISTANCES[self.config.distance])
+
+    def finest(self, key: torch.Tensor) -> float:
+        """The smallest radius that an edit with this key (D,) can have."""
+        return self._measuring.rounding(key)
+
     # -- holding -----------------------------------------------------------------------------
 
     def add(self, edit: Edit, key: torch.Tensor, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -233,7 +249,7 @@ class BalancEdit:
         """Ids in force, oldest first."""
         return self.entries.codebook.ids
 
-    def neighbours(self, image: Picture | None, question: str, most: int) -> list[Match]:
+    def neighbours(self, image: Picture | None, question: Asked, most: int) -> list[Match]:
         """The nearest entries as seen from a query, nearest first."""
         return self.entries.codebook.ranked(self.routing.prefill_keys([image], [question])[0], most)
 
