@@ -21,7 +21,7 @@ from balancedit.preview.records import Bounds
 from balancedit.preview.rehearsal import Rehearsal, foreseeing, rehearsed
 from balancedit.preview.remembered import Remembered, remembered
 from balancedit.preview.supposing import supposing
-from balancedit.store import NO_TERMS, Terms
+from balancedit.store.terms import NO_TERMS, Terms
 from balancedit.teaching import Teacher
 from balancedit.types import Edit, Fact
 
