@@ -47,6 +47,10 @@ class Previewing(AskedModel):
         named = [bound.fingerprint, bound.method, sorted(bound.details.items())]
         return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:32]
 
+    def text_of(self, ids: Sequence[int]) -> str:
+        """The text of an answer's token ids."""
+        return self._loaded.prompter.decode([list(ids)])[0]
+
     def preview(
         self,
         image: Shown,
