@@ -147,12 +147,16 @@ class Editor(Previewing):
     def revert(self, edit_id: str, *, terms: Terms = NO_TERMS) -> Edit:
         """Take an edit back; what it had replaced returns. With no edit left the model is the base
         model, bit for bit. terms: as for `edit`. Raises `EditNotFoundError` or `StoreError`."""
+        return self.undo(edit_id, terms=terms)[0]
+
+    def undo(self, edit_id: str, *, terms: Terms = NO_TERMS) -> list[Edit]:
+        """The same as `revert`; the edit, and behind it those that came back or now wait for
+        another one."""
         with self._holding.alone():
             self.refresh()
-            wanted = self._store.resolve(edit_id)
-            changed = self._store.revert(wanted, terms)
+            changed = self._store.revert(self._store.resolve(edit_id), terms)
             self._holding.sync()
-        return next(e for e in changed if e.id == wanted)
+        return changed
 
     def save(self, directory: str | Path) -> Path:
         """Copy every edit held into a new store at `directory`. Raises `StoreError` when it holds

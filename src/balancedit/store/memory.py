@@ -149,6 +149,10 @@ class MemoryStore:
         """The encoded picture given with the edit, if any."""
         return self._thumbnails[history.resolve(self._edits, edit_id)]
 
+    def pictured(self, ids: Iterable[str]) -> set[str]:
+        """See `EditStore.pictured`."""
+        return {i for i in ids if self._thumbnails.get(i) is not None}
+
     def close(self) -> None:
         """Nothing to let go of."""
 

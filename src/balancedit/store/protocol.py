@@ -181,8 +181,8 @@ class EditStore(Protocol):
         ...
 
     def revert(self, edit_id: str, terms: Terms = NO_TERMS) -> list[Edit]:
-        """Undo an edit and bring back those it had retired; all records that changed. terms: as for
-        `commit`."""
+        """Undo an edit and bring back those it had retired; all records that changed, its own
+        first. terms: as for `commit`."""
         ...
 
     def note(self, action: str, terms: Terms, edit_id: str | None = None) -> None:
@@ -209,6 +209,10 @@ class EditStore(Protocol):
 
     def thumbnail(self, edit_id: str) -> bytes | None:
         """The encoded picture given with the edit, if any."""
+        ...
+
+    def pictured(self, ids: Iterable[str]) -> set[str]:
+        """Those of these edits that have a picture, which is not read."""
         ...
 
     def close(self) -> None:

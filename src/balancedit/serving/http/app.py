@@ -22,7 +22,7 @@ from balancedit.version import __version__
 #: Modules of this package with a `router`, in the order in which paths are looked for.
 ROUTERS = (
     *("chat", "models", "login", "health"),
-    *("preview", "edits", "audit", "queries", "page"),
+    *("preview", "edits", "explain", "audit", "queries", "page"),
 )
 
 

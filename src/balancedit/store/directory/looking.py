@@ -77,7 +77,12 @@ class Records:
         with self._transactions.reading("read a picture") as db:
             edit_id = rows.resolve(db, edit_id)
             row = db.execute("SELECT thumbnail FROM edits WHERE id = ?", (edit_id,)).fetchone()
-            return row[0]
+            return row[0] if isinstance(row[0], bytes) else None
+
+    def pictured(self, ids: Iterable[str]) -> set[str]:
+        """See `EditStore.pictured`."""
+        with self._transactions.reading("look for pictures") as db:
+            return rows.read_pictured(db, ids)
 
     def audit(self, limit: int, after: int | None = None) -> list[AuditRecord]:
         """See `EditStore.audit`."""
