@@ -69,7 +69,7 @@ class Around:
             await self._app(scope, receive, sending)
         except Exception as error:
             shown = as_api_error(error)
-            if shown.status_code == 500:
+            if shown.status_code == 500 or isinstance(error, logs.OF_THE_SERVER):
                 logs.failure(error, state["id"])
             if not started:
                 status = shown.status_code
