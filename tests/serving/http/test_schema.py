@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -48,12 +47,12 @@ def test_every_endpoint_says_how_it_fails(server: Server) -> None:
 
 
 @pytest.fixture
-def described(make_server: MakeServer) -> Iterator[Any]:
+def described(make_server: MakeServer) -> Any:
     server = make_server(rate=1e6, burst=1e6)
     document = json.loads(committed.text())
     found = schemathesis.openapi.from_dict(document)
     found.app = server.client.app
-    yield found
+    return found
 
 
 schema = schemathesis.pytest.from_fixture("described")
