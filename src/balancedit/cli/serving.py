@@ -16,6 +16,7 @@ from balancedit.serving.http.metrics import Metrics
 from balancedit.serving.http.running import check_exposed
 from balancedit.serving.http.services import Services
 from balancedit.serving.http.settings import ServeSettings
+from balancedit.serving.tenants import Tenants
 
 
 def keys(file: Path | None, settings: ServeSettings) -> tuple[KeyRing, str | None]:
@@ -41,7 +42,7 @@ def services(
     debug: bool,
 ) -> Iterator[Services]:
     """The model with its edits, in a thread of its own until the context ends."""
-    tenants = tuple(dict.fromkeys((DEFAULT_TENANT, *(serving.tenant or ()))))
+    tenants = Tenants(tuple(dict.fromkeys((DEFAULT_TENANT, *(serving.tenant or ())))), edits)
     name = serving.name or options.model.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
     metrics = Metrics()
     with output.working(f"loading {options.model} …"):
@@ -57,10 +58,10 @@ def services(
         from balancedit.serving.engine.worker import Worker
 
         own = {"network": options.network} if options.network is not None else {}
-        opening = editor_for(loaded, edits, method=options.method, preset=options.preset, **own)
+        opening = editor_for(loaded, tenants, method=options.method, preset=options.preset, **own)
         worker = Worker(Editors(opening), watch=metrics.turn)
     worker.start()
     try:
-        yield Services(worker, ring, settings, model=name, tenants=tenants, metrics=metrics)
+        yield Services(worker, ring, settings, model=name, tenants=tenants.names, metrics=metrics)
     finally:
         worker.stop()

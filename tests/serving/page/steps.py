@@ -12,7 +12,9 @@ def show_owl(tab: Any) -> None:
 
 
 def ask(tab: Any, question: str = "What is this?") -> Any:
-    """Ask; the turn, once it is answered."""
+    """Ask, about the owl if there is no picture yet; the turn, once it is answered."""
+    if not tab.locator(".picture .shown").count():
+        show_owl(tab)
     tab.fill(".composer textarea", question)
     tab.press(".composer textarea", "Enter")
     turn = tab.locator(".turn").last

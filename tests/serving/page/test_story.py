@@ -121,7 +121,7 @@ def test_other_wordings_and_a_guess_are_sent(open_page: Any, fake: Fake) -> None
     body = sent.value.post_data_json
     assert body["rephrasings"] == ["Which bird?", "Name it."]
     assert body["new"] is True
-    assert body["image"] is None
+    assert body["image"].startswith("data:image/png;base64,")
     expect(turn.locator(".edited .answer")).to_have_text("parrot")
 
 
@@ -133,9 +133,23 @@ def test_a_change_of_the_correction_takes_the_preview_away(open_page: Any) -> No
     assert preview(form).locator(".after").first.inner_text() == "swan"
 
 
+def test_a_question_without_a_picture_is_answered_but_not_corrected(
+    open_page: Any, fake: Fake
+) -> None:
+    tab = open_page()
+    tab.fill(".composer textarea", "Who are you?")
+    tab.press(".composer textarea", "Enter")
+    expect(tab.locator(".turn .actions")).to_contain_text("ask about a picture")
+    assert tab.locator("text=Correct this").count() == 0
+    assert [p["type"] for p in fake.chats[-1]["messages"][0]["content"]] == ["text"]
+
+
 def test_why(open_page: Any, fake: Fake) -> None:
-    put(fake, made_edit(fake, {"question": "What is this?", "answer": "parrot", "image": None}))
-    turn = ask(open_page())
+    tab = open_page()
+    show_owl(tab)
+    owl = tab.get_attribute(".picture .shown", "src")
+    put(fake, made_edit(fake, {"question": "What is this?", "answer": "parrot", "image": owl}))
+    turn = ask(tab)
     turn.locator("text=Why?").click()
     expect(turn.locator(".why")).to_contain_text("fired: the question lies inside its radius.")
     assert turn.locator(".near [role=img]").count() == 1

@@ -43,7 +43,7 @@ def test_a_link_opens_where_a_session_is_held_already(open_page: Any, address: s
     tab = open_page("ask-key")
     tab.goto("about:blank")
     tab.goto(f"{address}#key=edit-key")
-    ask(tab)  # which offers to correct it
+    ask(tab)  # which offers to correct it, as the other key may not
 
 
 def test_a_wrong_link(open_page: Any, address: str) -> None:

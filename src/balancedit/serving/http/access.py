@@ -16,10 +16,12 @@ from balancedit.serving.http.keys import EVERY_TENANT, Caller, Key
 from balancedit.serving.http.limits import TokenBuckets
 from balancedit.serving.http.services import Services
 from balancedit.serving.http.sessions import COOKIE, CSRF_HEADER
+from balancedit.serving.tenants import UnknownTenantError
 
 TENANT_HEADER = "balancedit-tenant"
-#: What needs a key, and the one path below it that gives sessions and so looks at keys itself.
+#: What needs a key; the one path below it that gives sessions, and so looks at keys itself.
 _GUARDED, _LOGIN = "/v1/", "/v1/session"
+_FIGURES = "/metrics"
 
 
 class Access:
@@ -31,18 +33,21 @@ class Access:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            guarded = scope["path"].startswith(_GUARDED) and scope["path"] != _LOGIN
-            found = self._caller(Headers(scope=scope), scope["method"])
-            if found is None and guarded:
-                raise no_key()
-            scope.setdefault("state", {})["caller"] = found
-            if found is not None and guarded:
-                self._count(found)
+            path: str = scope["path"]
+            guarded = path.startswith(_GUARDED) and path != _LOGIN
+            if guarded or path == _FIGURES:
+                found = self._caller(Headers(scope=scope), scope["method"])
+                if found is None:
+                    raise no_key()
+                scope.setdefault("state", {})["caller"] = found
+                if guarded:
+                    self._count(found)
         await self._app(scope, receive, send)
 
     def _caller(self, headers: Headers, method: str) -> Caller | None:
         """Who calls, None where neither a key nor a session is shown. Raises `ApiError` for a wrong
-        key, a write by a session without its word, and a tenant that is not the key's."""
+        key, a write by a session without its word, and a tenant that is not the key's;
+        `UnknownTenantError` where nobody's is."""
         shown = headers.get("authorization")
         if shown is not None:
             kind, _, secret = shown.partition(" ")
@@ -77,6 +82,8 @@ class Access:
         wanted = headers.get(TENANT_HEADER)
         usual = self._services.tenants[0] if key.tenant == EVERY_TENANT else key.tenant
         tenant = usual if wanted is None else wanted
+        if key.tenant == EVERY_TENANT and tenant not in self._services.tenants:
+            raise UnknownTenantError("there is no such tenant here; /v1/session names them")
         if key.tenant not in (EVERY_TENANT, tenant) or tenant not in self._services.tenants:
             raise ApiError(
                 403,

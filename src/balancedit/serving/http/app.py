@@ -22,7 +22,7 @@ from balancedit.version import __version__
 #: Modules of this package with a `router`, in the order in which paths are looked for.
 ROUTERS = (
     *("chat", "models", "login", "health"),
-    *("preview", "edits", "audit", "queries", "page"),
+    *("preview", "edits", "explain", "audit", "queries", "page"),
 )
 
 
@@ -34,6 +34,7 @@ def create_app(services: Services) -> FastAPI:
         summary="An edited vision-language model, and its edits.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         responses=FAILURES,
         lifespan=_lifespan,
     )

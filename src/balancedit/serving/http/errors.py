@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from balancedit import errors
 from balancedit.serving.engine import protocol
+from balancedit.serving.tenants import UnknownTenantError
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 #: The `type` of an error by its status, where nothing else is said.
@@ -28,10 +29,13 @@ _TYPES = {
 }
 #: Which status and code an error of ours has: the first line that fits.
 _OURS: tuple[tuple[type[errors.BalanceditError], int, str], ...] = (
+    (UnknownTenantError, 404, "unknown_tenant"),
     (errors.ImageError, 400, "invalid_image"),
     (errors.InputError, 400, "invalid_value"),
     (errors.EditNotFoundError, 404, "edit_not_found"),
     (errors.EditFailedError, 422, "edit_failed"),
+    (errors.EditConflictError, 412, "edit_conflict"),
+    (errors.RequestReusedError, 422, "idempotency_key_reused"),
 )
 
 
@@ -147,6 +151,8 @@ def _invalid(error: RequestValidationError) -> ApiError:
         )
     param = _path(worst["loc"])
     message = str(worst["msg"]).removeprefix("Value error, ")
+    if worst["type"] == "union_tag_invalid":  # pydantic's own repeats what was sent
+        message = f"this is none of {worst['ctx']['expected_tags']}"
     shown = f"{param}: {message}" if param else message
     return ApiError(400, shown[:500], code=str(worst["type"]), param=param)
 

@@ -25,11 +25,11 @@ from balancedit.serving.http.keys import (
     SCOPES,
     Key,
     Scope,
-    check_tenant,
     hashed,
     matching,
     new_secret,
 )
+from balancedit.serving.tenants import check_tenant
 
 FORMAT = 1
 _MOST_BYTES = 10_000_000

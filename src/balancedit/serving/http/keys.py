@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
-
-from balancedit.errors import InputError
 
 Scope = Literal["ask", "edit", "admin"]
 #: Each scope may do what those before it may.
 SCOPES: tuple[Scope, ...] = ("ask", "edit", "admin")
 PREFIX = "bk_"
 EVERY_TENANT = "*"
-_TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
 @dataclass(frozen=True)
@@ -60,16 +56,6 @@ class KeyRing(Protocol):
 
     def by_id(self, key_id: str) -> Key | None:
         """The key of this id, None once it is removed."""
-
-
-def check_tenant(name: str) -> str:
-    """A tenant's name. Raises `InputError` for one that cannot stand in a model's name."""
-    if not _TENANT.fullmatch(name) or name == "base":
-        raise InputError(
-            f"'{name[:80]}' cannot be a tenant's name; take up to 63 of a-z, 0-9, - and _, and not "
-            "'base'"
-        )
-    return name
 
 
 def new_secret() -> str:

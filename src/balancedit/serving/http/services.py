@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from balancedit.errors import InputError
 from balancedit.serving.engine.protocol import DEFAULT_TENANT
 from balancedit.serving.http.errors import ApiError, no_key
-from balancedit.serving.http.keys import Caller, KeyRing, Scope, check_tenant
+from balancedit.serving.http.keys import Caller, KeyRing, Scope
 from balancedit.serving.http.metrics import Metrics
 from balancedit.serving.http.pictures import PictureReader
 from balancedit.serving.http.sessions import Sessions
 from balancedit.serving.http.settings import ServeSettings
+from balancedit.serving.tenants import Tenants
 
 if TYPE_CHECKING:
     from balancedit.serving.engine.protocol import Engine
@@ -51,10 +51,7 @@ class Services:
     previews: Any = None
 
     def __post_init__(self) -> None:
-        if not self.tenants:
-            raise InputError("the server has no tenant; name one, or leave the usual one")
-        for tenant in self.tenants:
-            check_tenant(tenant)
+        Tenants(self.tenants)
 
     @cached_property
     def sessions(self) -> Sessions:
@@ -84,7 +81,7 @@ def caller(scope: Scope) -> Any:
         request: Request,
         shown: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],  # the schema's
     ) -> Caller:
-        found: Caller | None = request.scope["state"].get("caller")  # by `access.Access`
+        found: Caller | None = request.scope.get("state", {}).get("caller")  # by `access.Access`
         if found is None:
             raise no_key()
         if scope not in found.scopes:

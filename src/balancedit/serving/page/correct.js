@@ -2,7 +2,7 @@
 
 import { button, el, field, notice, put, said, say, waiting } from "./dom.js";
 import { previewOf } from "./preview.js";
-import { call, note, session } from "./session.js";
+import { call, note } from "./session.js";
 import { told } from "./words.js";
 
 /** A key for one attempt; sent again with it, a request is not carried out twice. */
@@ -46,7 +46,7 @@ export function correction({ picture, question, answer, later, onClose, onCommit
     outcome,
   );
   let running = null;
-  let key = null; // of the commit under way, kept where its outcome is not known
+  let tried = {}; // the last commit whose outcome is not known: its body, as text, and its key
 
   function close() {
     running?.abort();
@@ -73,7 +73,6 @@ export function correction({ picture, question, answer, later, onClose, onCommit
   /** What was previewed is no longer what is written. */
   function stale() {
     running?.abort();
-    key = null;
     previewed(false);
     wanted.removeAttribute("aria-invalid");
     put(outcome);
@@ -128,17 +127,20 @@ export function correction({ picture, question, answer, later, onClose, onCommit
     }, preview);
   }
 
-  async function commit(body, version = session.version) {
+  /** version: that the preview was made at; without one the correction is wanted whatever was
+   *  changed meanwhile. */
+  async function commit(body, version) {
     if (!complete()) return;
-    key ??= attempt();
+    const asked = JSON.stringify(body);
+    if (tried.asked !== asked) tried = { asked, key: attempt() };
     await work("Putting the correction in force …", async (signal) => {
-      const headers = { "Idempotency-Key": key };
-      if (version !== null && version !== undefined) headers["If-Match"] = `"${version}"`;
+      const headers = { "Idempotency-Key": tried.key };
+      if (version !== undefined) headers["If-Match"] = `"${version}"`;
       let done;
       try {
         done = await call("v1/edits", { method: "POST", body, headers, signal });
       } catch (error) {
-        if (error.status) key = null; // refused for certain: the next attempt is another
+        if (error.status) tried = {}; // refused for certain: the next attempt is another
         throw error;
       }
       note(done.version);
