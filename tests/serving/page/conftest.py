@@ -18,9 +18,12 @@ from chromium import launched
 OpenPage = Callable[..., Any]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with launched() as opened:
+        from playwright.sync_api import expect
+
+        expect.set_options(timeout=15_000)
         yield opened
 
 
@@ -45,7 +48,7 @@ def open_page(browser: Any, address: str) -> Iterator[OpenPage]:
     def opened(key: str | None = "admin-key", **how: Any) -> Any:
         context = browser.new_context(**{"viewport": {"width": 1100, "height": 800}, **how})
         contexts.append(context)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(15_000)
         tab = context.new_page()
         tab.on("pageerror", lambda error: faults.append(str(error)))
         tab.on("console", lambda line: faults.append(line.text) if _is_fault(line.text) else None)

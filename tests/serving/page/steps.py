@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 
+def press(where: Any, name: str) -> None:
+    """Press the one button that is called so."""
+    where.get_by_role("button", name=name, exact=True).click()
+
+
 def show_owl(tab: Any) -> None:
     """Take the picture that the page offers."""
     tab.click("text=Try an owl")

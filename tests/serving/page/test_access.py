@@ -13,7 +13,7 @@ pytest.importorskip("axe_playwright_python", reason="axe comes with the extra `d
 from axe_playwright_python.sync_playwright import Axe
 from fake_server import Fake, made_edit, put
 from playwright.sync_api import expect
-from steps import ask, correct, preview, show_owl
+from steps import ask, correct, press, preview, show_owl
 
 PHONE = {"viewport": {"width": 360, "height": 640}, "has_touch": True, "is_mobile": True}
 
@@ -53,7 +53,7 @@ def test_the_whole_story_by_the_keyboard(open_page: Any, fake: Fake) -> None:
     tab.keyboard.press("Enter")
     tab.wait_for_selector(".preview")
     tab_to(tab, "Reach")
-    for _ in range(3):
+    for _ in range(2):
         tab.keyboard.press("PageDown")
     expect(tab.locator(".preview h3")).to_contain_text("2 of 8")
     tab_to(tab, "Commit")
@@ -106,9 +106,9 @@ def states(tab: Any, fake: Fake) -> Any:
     form.locator("summary").click()
     shown = preview(form)
     yield "preview"
-    shown.locator("text=Commit").click()
+    press(shown, "Commit")
     expect(turn.locator(".untouched .answer")).to_have_text("owl")
-    turn.locator("text=Why?").click()
+    press(turn, "Why?")
     turn.locator(".near").wait_for()
     yield "corrected"
     fake.failing["POST /v1/chat/completions"] = [(503, "away")]
@@ -120,7 +120,7 @@ def states(tab: Any, fake: Fake) -> Any:
     put(fake, edit | {"warnings": ["the radius is a guess; give other wordings"]})
     tab.click("nav >> text=Edits")
     tab.locator(".entry summary").first.click()
-    tab.locator(".entry >> text=Undo").first.click()
+    press(tab.locator(".entry").first, "Undo")
     yield "edits"
     tab.click("nav >> text=Audit")
     tab.locator(".line").first.wait_for()

@@ -11,7 +11,7 @@ pytest.importorskip("fastapi", reason="fastapi comes with the extra `serve`")
 
 from fake_server import Fake, made_edit, put
 from playwright.sync_api import expect
-from steps import ask
+from steps import ask, press
 
 
 def teach(fake: Fake, number: int = 1, **fact: Any) -> list[str]:
@@ -55,17 +55,17 @@ def test_edits_come_page_by_page(open_page: Any, fake: Fake) -> None:
     tab = open_page()
     go(tab, "Edits")
     expect(tab.locator(".entry")).to_have_count(20)
-    tab.click("text=Show more")
+    press(tab, "Show more")
     expect(tab.locator(".entry")).to_have_count(40)
     assert tab.evaluate("document.activeElement.dataset.edit") == ids(tab)[20]
     fake.failing["GET /v1/edits"] = [(503, "the edits cannot be read")]
-    tab.click("text=Show more")
+    press(tab, "Show more")
     expect(tab.locator(".notice.bad")).to_contain_text("not ready")
     assert tab.locator(".entry").count() == 40, "what was there stays"
-    tab.click("text=Try again")
+    press(tab, "Try again")
     expect(tab.locator(".entry")).to_have_count(45)
     assert ids(tab) == made[::-1]
-    assert tab.locator("text=Show more").count() == 0
+    assert tab.get_by_role("button", name="Show more", exact=True).count() == 0
 
 
 def test_undoing_is_asked_for_twice_and_keeps_the_record(open_page: Any, fake: Fake) -> None:
@@ -73,16 +73,16 @@ def test_undoing_is_asked_for_twice_and_keeps_the_record(open_page: Any, fake: F
     tab = open_page()
     go(tab, "Edits")
     entry = tab.locator(".entry")
-    entry.locator("text=Undo").click()
-    entry.locator("text=Keep").click()
+    press(entry, "Undo")
+    press(entry, "Keep")
     assert fake.edits[name]["state"] == "active"
-    entry.locator("text=Undo").click()
-    entry.locator("text=Yes, undo it").click()
+    press(entry, "Undo")
+    press(entry, "Yes, undo it")
     expect(tab.locator(".notice.good")).to_contain_text(f"Edit {name[:8]} is undone.")
     expect(tab.locator(".nothing")).to_be_visible()
     tab.click("[data-state=all]")
     expect(entry.locator(".badge")).to_have_text("undone")
-    assert entry.locator("text=Undo").count() == 0
+    assert entry.get_by_role("button", name="Undo", exact=True).count() == 0
 
 
 def test_an_undo_that_fails(open_page: Any, fake: Fake) -> None:
@@ -90,11 +90,11 @@ def test_an_undo_that_fails(open_page: Any, fake: Fake) -> None:
     fake.failing[f"POST /v1/edits/{name}/revert"] = [(503, "away")]
     tab = open_page()
     go(tab, "Edits")
-    tab.click(".entry >> text=Undo")
-    tab.click("text=Yes, undo it")
+    press(tab.locator(".entry"), "Undo")
+    press(tab, "Yes, undo it")
     expect(tab.locator(".entry .notice.bad")).to_contain_text("not ready")
-    tab.click(".entry >> text=Undo")
-    tab.click("text=Yes, undo it")
+    press(tab.locator(".entry"), "Undo")
+    press(tab, "Yes, undo it")
     expect(tab.locator(".nothing")).to_be_visible()
 
 
@@ -103,8 +103,8 @@ def test_what_an_edit_had_replaced_is_named_when_it_returns(open_page: Any, fake
     assert fake.edits[first]["retired_by"] == second
     tab = open_page()
     go(tab, "Edits")
-    tab.click(".entry >> text=Undo")
-    tab.click("text=Yes, undo it")
+    press(tab.locator(".entry"), "Undo")
+    press(tab, "Yes, undo it")
     expect(tab.locator(".notice.good")).to_contain_text(f"{first[:8]} is in force again")
     expect(tab.locator(".entry")).to_have_attribute("data-edit", first)
 
@@ -158,11 +158,11 @@ def test_a_key_that_may_only_ask(open_page: Any, fake: Fake) -> None:
     tab = open_page("ask-key")
     tab.fill(".composer textarea", "What is this?")
     tab.press(".composer textarea", "Enter")
-    tab.locator("text=Why?").wait_for()
+    tab.get_by_role("button", name="Why?", exact=True).wait_for()
     assert tab.locator("text=Correct this").count() == 0
     go(tab, "Edits")
     tab.locator(".entry").wait_for()
-    assert tab.locator(".entry >> text=Undo").count() == 0
+    assert tab.locator(".entry").get_by_role("button", name="Undo", exact=True).count() == 0
     go(tab, "Audit")
     expect(tab.locator(".nothing")).to_contain_text("needs a key with the scope admin")
 

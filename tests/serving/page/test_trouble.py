@@ -11,7 +11,7 @@ pytest.importorskip("fastapi", reason="fastapi comes with the extra `serve`")
 
 from fake_server import Fake
 from playwright.sync_api import expect
-from steps import answer_of, ask, correct, preview
+from steps import answer_of, ask, correct, press, preview
 
 CHAT, COMMIT = "POST /v1/chat/completions", "POST /v1/edits"
 
@@ -23,7 +23,7 @@ def test_a_wrong_key_is_said_and_kept_to_be_mended(open_page: Any) -> None:
     expect(tab.locator(".notice.bad")).to_contain_text("That key is not known here.")
     assert tab.input_value("input[type=password]") == "edit-kex"
     tab.fill("input[type=password]", "edit-key")
-    tab.click("text=Sign in")
+    press(tab, "Sign in")
     tab.wait_for_selector("#view-ask:not([hidden])")
 
 
@@ -33,7 +33,7 @@ def test_the_link_s_key_does_not_stay_in_the_address(open_page: Any, address: st
     tab.reload()
     tab.wait_for_selector("#view-ask:not([hidden])")  # by the cookie
     assert tab.evaluate("document.cookie") == ""
-    tab.click("text=Sign out")
+    press(tab, "Sign out")
     tab.wait_for_selector("input[type=password]")
     tab.reload()
     tab.wait_for_selector("input[type=password]")
@@ -99,7 +99,7 @@ def test_an_answer_that_is_refused(
     said.wait_for()
     for word in words:
         assert word in said.inner_text()
-    said.locator("text=Ask again").click()
+    press(said, "Ask again")
     expect(tab.locator(".edited .answer")).to_have_text("owl")
 
 
@@ -110,7 +110,7 @@ def test_a_question_that_failed_goes_back_to_be_changed(open_page: Any, fake: Fa
     tab.press(".composer textarea", "Enter")
     tab.locator(".turn .notice.bad").wait_for()
     tab.fill(".composer textarea", "and more")
-    tab.click("text=Change the question")
+    press(tab, "Change the question")
     assert tab.input_value(".composer textarea") == "Wat is this?\nand more"
     assert tab.locator(".turn").count() == 0
     tab.reload()
@@ -126,7 +126,7 @@ def test_an_answer_that_breaks_off(open_page: Any, fake: Fake) -> None:
     expect(tab.locator(".turn .notice.bad")).to_contain_text("took longer than the server allows")
     assert answer_of(tab.locator(".turn")) == "a barn"
     fake.breaking = None
-    tab.click("text=Ask again")
+    press(tab, "Ask again")
     expect(tab.locator(".edited .answer")).to_have_text("a barn owl")
 
 
@@ -137,13 +137,13 @@ def test_a_server_that_is_away(open_page: Any) -> None:
     tab.press(".composer textarea", "Enter")
     expect(tab.locator(".turn .notice.bad")).to_contain_text("cannot be reached")
     tab.unroute_all()
-    tab.click("text=Ask again")
+    press(tab, "Ask again")
     expect(tab.locator(".edited .answer")).to_have_text("owl")
     tab.route("**/v1/**", lambda route: route.abort())
     tab.reload()
     expect(tab.locator(".gate .notice.bad")).to_contain_text("cannot be reached")
     tab.unroute_all()
-    tab.click("text=Try again")
+    press(tab, "Try again")
     tab.wait_for_selector("#view-ask:not([hidden])")
 
 
@@ -151,13 +151,13 @@ def test_edits_that_changed_meanwhile(open_page: Any, fake: Fake) -> None:
     form = correct(ask(open_page()))
     shown = preview(form)
     fake.version += 1
-    shown.locator("text=Commit").click()
+    press(shown, "Commit")
     said = form.locator(".notice.bad")
     expect(said).to_contain_text("The edits have changed since you looked.")
     assert fake.edits == {}
     assert form.locator("input[type=text]").input_value() == "parrot"
-    said.locator("text=Preview again").click()
-    form.locator(".preview >> text=Commit").click()
+    press(said, "Preview again")
+    press(form.locator(".preview"), "Commit")
     expect(form.page.locator(".notice.good")).to_contain_text("is in force")
 
 
@@ -168,7 +168,7 @@ def test_a_preview_that_has_expired(open_page: Any, fake: Fake) -> None:
     shown.locator("input[type=range]").fill("300")
     said = form.locator(".notice.bad")
     expect(said).to_contain_text("The preview has expired; preview again.")
-    said.locator("text=Preview again").click()
+    press(said, "Preview again")
     shown.wait_for()
 
 
@@ -177,7 +177,7 @@ def test_a_slider_s_failure_keeps_where_it_is(open_page: Any, fake: Fake) -> Non
     fake.failing["POST /v1/edits/preview/p0/radius"] = [(503, "away")]
     slider = shown.locator("input[type=range]")
     slider.fill("100")
-    shown.locator(".notice.bad >> text=Try again").click()
+    press(shown.locator(".notice.bad"), "Try again")
     expect(shown.locator("h3")).to_contain_text("1 of 8")
     assert slider.input_value() == "100"
 
@@ -191,10 +191,10 @@ def test_a_commit_whose_reply_is_lost_is_made_once(open_page: Any, fake: Fake) -
         route.abort()
 
     tab.route("**/v1/edits", lose, times=1)
-    form.locator("text=Commit without a preview").click()
+    press(form, "Commit without a preview")
     expect(form.locator(".notice.bad")).to_contain_text("cannot be reached")
     assert len(fake.edits) == 1
-    form.locator("text=Try again").click()
+    press(form, "Try again")
     expect(tab.locator(".notice.good")).to_contain_text("is in force")
     assert len(fake.edits) == 1
     sent = [r["idempotency-key"] for r in fake.requests if r["what"] == COMMIT]
@@ -204,7 +204,7 @@ def test_a_commit_whose_reply_is_lost_is_made_once(open_page: Any, fake: Fake) -
 
 def test_an_answer_that_is_missing(open_page: Any, fake: Fake) -> None:
     form = correct(ask(open_page()), "  ")
-    form.locator("text=Commit without a preview").click()
+    press(form, "Commit without a preview")
     expect(form.locator(".notice.bad")).to_contain_text("Write what it should answer.")
     assert form.locator("input[type=text]").get_attribute("aria-invalid") == "true"
     assert fake.edits == {}
@@ -214,7 +214,7 @@ def test_a_log_without_questions(open_page: Any, fake: Fake) -> None:
     fake.logged = []
     shown = preview(correct(ask(open_page())))
     assert "query log is off or empty" in shown.inner_text()
-    shown.locator("text=Commit").click()
+    press(shown, "Commit")
     expect(shown.page.locator(".notice.good")).to_contain_text("is in force")
 
 
@@ -231,7 +231,7 @@ def test_what_was_written_never_becomes_markup(open_page: Any, fake: Fake) -> No
     assert answer_of(turn) == f"owl {EVIL}"
     shown = preview(correct(turn, f"new {EVIL}"))
     assert EVIL in shown.locator(".logged").inner_text()
-    shown.locator("text=Commit").click()
+    press(shown, "Commit")
     expect(tab.locator(".notice.good")).to_contain_text("is in force")
     tab.click("nav >> text=Edits")
     expect(tab.locator(".entry h2")).to_have_text(EVIL)
