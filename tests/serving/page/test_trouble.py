@@ -202,6 +202,29 @@ def test_a_commit_whose_reply_is_lost_is_made_once(open_page: Any, fake: Fake) -
     assert len(set(sent)) == 1
 
 
+def test_a_commit_under_way_cannot_be_left(open_page: Any, fake: Fake) -> None:
+    fake.slow[COMMIT] = 0.5
+    tab = open_page()
+    form = correct(ask(tab))
+    press(form, "Commit without a preview")
+    field = form.locator("input[type=text]")
+    expect(field).not_to_be_editable()
+    field.press("Escape")
+    assert form.is_visible()
+    assert form.get_by_role("button", name="Stop").count() == 0
+    expect(tab.locator(".notice.good")).to_contain_text("is in force")
+
+
+def test_a_preview_can_be_stopped(open_page: Any, fake: Fake) -> None:
+    fake.slow["POST /v1/edits/preview"] = 0.5
+    form = correct(ask(open_page()))
+    form.locator("button[type=submit]").click()
+    press(form, "Stop")
+    expect(form.locator(".notice.warn")).to_contain_text("Nothing was put in force.")
+    press(form, "Try again")
+    expect(form.locator(".preview h3")).to_contain_text("4 of 8")
+
+
 def test_an_answer_that_is_missing(open_page: Any, fake: Fake) -> None:
     form = correct(ask(open_page()), "  ")
     press(form, "Commit without a preview")

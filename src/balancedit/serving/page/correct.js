@@ -49,6 +49,7 @@ export function correction({ picture, question, answer, later, onClose, onCommit
   let tried = {}; // the last commit whose outcome is not known: its body, as text, and its key
 
   function close() {
+    if (committing()) return; // whether it is in force has to be told
     running?.abort();
     onClose();
   }
@@ -79,7 +80,12 @@ export function correction({ picture, question, answer, later, onClose, onCommit
     busy(false);
   }
 
-  function busy(on) {
+  const committing = () => node.classList.contains("committing");
+
+  function busy(on, commits = false) {
+    node.classList.toggle("committing", on && commits);
+    for (const control of [wanted, others]) control.readOnly = on && commits;
+    fresh.disabled = on && commits;
     look.setAttribute("aria-disabled", String(on));
     at_once.setAttribute("aria-disabled", String(on));
     node.setAttribute("aria-busy", String(on));
@@ -93,18 +99,19 @@ export function correction({ picture, question, answer, later, onClose, onCommit
   }
 
   /** Do one thing at a time, with what is being done and its error in words. */
-  async function work(words, act, again) {
+  async function work(words, act, again, commits = false) {
     if (node.getAttribute("aria-busy") === "true") return;
     const mine = (running = new AbortController());
-    busy(true);
+    busy(true, commits);
     previewed(false);
-    put(outcome, el("p", { class: "soft" }, words), waiting("", 2), button("Stop", () => mine.abort(), { class: "quiet" }));
+    const stop = commits ? null : button("Stop", () => mine.abort(), { class: "quiet" });
+    put(outcome, el("p", { class: "soft" }, words), waiting("", 2), stop);
     try {
       await act(mine.signal);
     } catch (error) {
       if (running !== mine) return; // something newer has taken its place
       const why = told(error);
-      put(outcome, why ? trouble(why, again) : notice("warn", "Stopped.", "Nothing was committed that you were not told of.", button("Try again", again)));
+      put(outcome, why ? trouble(why, again) : notice("warn", "Stopped.", "Nothing was put in force.", button("Try again", again)));
     } finally {
       if (running === mine) busy(false);
     }
@@ -146,7 +153,7 @@ export function correction({ picture, question, answer, later, onClose, onCommit
       note(done.version);
       say("The correction is in force.");
       onCommitted(done.edit);
-    }, () => commit(body, version));
+    }, () => commit(body, version), true);
   }
 
   return { node, focus: () => wanted.focus() };
