@@ -44,7 +44,7 @@ class Fake:
     answer: str = "owl"
     pieces: int = 3  # characters in each piece of a stream
     pause: float = 0.0  # seconds between pieces
-    slow: dict[str, float] = field(default_factory=dict)  # "POST /v1/edits" → seconds
+    held: dict[str, threading.Event] = field(default_factory=dict)  # "POST /v1/edits" → until when
     failing: dict[str, list[tuple[int, str]]] = field(default_factory=dict)  # (status, message)s
     breaking: int | None = None  # pieces after which a stream breaks off with an error
     logged: list[Json] = field(default_factory=list)
@@ -452,7 +452,8 @@ def make_app(fake: Fake) -> FastAPI:
         what = f"{request.method} {request.url.path}"
         headers = {n: v for n, v in request.headers.items() if n in ("if-match", "idempotency-key")}
         fake.requests.append({"what": what, **headers})
-        await asyncio.sleep(fake.slow.get(what, 0))
+        if what in fake.held:
+            await asyncio.to_thread(fake.held[what].wait, 30)
         if waiting := fake.failing.get(what):
             status, message = waiting.pop(0)
             error = ApiError(status, message, headers={"Retry-After": "3"})
