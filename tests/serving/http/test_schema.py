@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -51,11 +50,8 @@ def test_every_endpoint_says_how_it_fails(server: Server) -> None:
 @pytest.fixture
 def described(make_server: MakeServer) -> Any:
     server = make_server(rate=1e6, burst=1e6)
-    document = json.loads(committed.text())
-    found = schemathesis.openapi.from_dict(document)
-    found = found.include(tag=OURS)
-    found.app = server.client.app
-    return found
+    found = schemathesis.openapi.from_asgi("/openapi.json", server.client.app)
+    return found.include(tag=OURS)
 
 
 schema = schemathesis.pytest.from_fixture("described")
