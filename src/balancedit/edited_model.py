@@ -34,6 +34,17 @@ class EditedModel:
     # -- what it holds -----------------------------------------------------------------------
 
     @property
+    def store(self) -> EditStore:
+        """Where the edits are kept."""
+        return self._store
+
+    @property
+    def version(self) -> int:
+        """The version of the store that what it holds is at; behind `EditStore.version` where
+        others have changed the store since, until `refresh` or the next answer."""
+        return self._store.seen_version
+
+    @property
     def model(self) -> nn.Module:
         """The model itself; untouched outside ``with editor:``."""
         return self._loaded.model

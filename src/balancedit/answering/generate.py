@@ -29,11 +29,13 @@ from balancedit.types import BATCH_SIZE, Answer
 
 @dataclass(frozen=True)
 class GeneratedAnswer:
-    """What was generated for a prompt, and its routing decision."""
+    """What was generated for a prompt, its routing decision, and its key (D,) float32 where one was
+    made."""
 
     said: Said
     decision: Decision
     prompt_tokens: int = 0  # of its own, padding apart; 0 where the prompt was not read again
+    key: torch.Tensor | None = None
 
     @property
     def text(self) -> str:
@@ -112,7 +114,10 @@ def _answer_batch(
                 for d, said in zip(decisions, known.said, strict=True)
             ]
             if not any(d.fired for d in settled):
-                return [GeneratedAnswer(s, d) for s, d in zip(known.said, settled, strict=True)]
+                return [
+                    GeneratedAnswer(s, d, key=key)
+                    for s, d, key in zip(known.said, settled, known.keys, strict=True)
+                ]
     return generate_batch(loaded, method, rows, how, more)
 
 
@@ -160,13 +165,16 @@ def generate_batch(
                 **{**more, "stopping_criteria": stopping},
             )
     per_row = _beams(trace, len(rows))
-    if trace.keys and per_row > 1:
-        _check_beams(trace.stacked_keys().unflatten(0, (-1, per_row)), loaded.dtype)
+    keys = trace.stacked_keys() if trace.keys else None
+    if keys is not None and per_row > 1:
+        _check_beams(keys.unflatten(0, (-1, per_row)), loaded.dtype)
     decisions = _decided(trace, len(rows))
     said = loaded.prompter.said(out, prompt, loaded.ends, lengths.limits)
-    if remembered and how.is_plain and trace.keys and not any(d.fired for d in decisions):
-        loaded.prefix.note(name, _way(method), Noted(said, trace.stacked_keys()))
-    return [GeneratedAnswer(*row) for row in zip(said, decisions, own, strict=True)]
+    if remembered and how.is_plain and keys is not None and not any(d.fired for d in decisions):
+        loaded.prefix.note(name, _way(method), Noted(said, keys))
+    ours = keys is not None and len(keys) == len(rows) * per_row  # else of prompts beside these
+    own_keys = keys[::per_row] if keys is not None and ours else [None] * len(rows)
+    return [GeneratedAnswer(*row) for row in zip(said, decisions, own, own_keys, strict=True)]
 
 
 def _beams(trace: RouteTrace, rows: int) -> int:

@@ -2,48 +2,32 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 from balancedit.answering.together import Wish
 from balancedit.editor import Editor
-from balancedit.errors import BalanceditError, InputError
+from balancedit.errors import BalanceditError
 from balancedit.inputs.conversation import Dialogue, opened
 from balancedit.inputs.pairing import Row
 from balancedit.inputs.pictures import each
 from balancedit.models.loading import LoadedModel
-from balancedit.serving.engine.protocol import DEFAULT_TENANT, Answered, Ask
+from balancedit.serving.engine.protocol import Answered, Ask
 from balancedit.serving.engine.runner import Held, Outcome, Question
+from balancedit.serving.tenants import Tenants
 
 T = TypeVar("T")
 
-#: What a tenant may be called: it becomes the name of a directory.
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-#: Where other tenants' edits are, below the directory of the default one's.
-_TENANTS = "tenants"
 #: Texts up to so many characters are of one length.
 _SHORT = 64
 
 
-def editor_for(
-    loaded: LoadedModel, edits: str | Path | None = None, **options: Any
-) -> Callable[[str], Editor]:
-    """What opens the editor of a tenant by name. edits: the default tenant's, as for `Editor.on`;
-    others' are in directories below, or in memory too where these are. options: as for
-    `Editor.on`. Opening raises `InputError` for what is no name, `StoreError`."""
+def editor_for(loaded: LoadedModel, tenants: Tenants, **options: Any) -> Callable[[str], Editor]:
+    """What opens the editor of a tenant by name. options: as for `Editor.on`. Opening raises
+    `UnknownTenantError`, `StoreError`."""
 
     def open_editor(tenant: str) -> Editor:
-        if not _NAME.fullmatch(tenant):
-            raise InputError(
-                f"{tenant!r} is no tenant's name; take small letters, digits, - and _, 64 at most"
-            )
-        if tenant == DEFAULT_TENANT or edits is None:
-            return Editor.on(loaded, edits=edits, **options)
-        if "://" in str(edits):
-            raise InputError(f"edits at '{edits}' are one tenant's; give a directory for several")
-        return Editor.on(loaded, edits=Path(edits) / _TENANTS / tenant, **options)
+        return Editor.on(loaded, edits=tenants.place(tenant), **options)
 
     return open_editor
 
@@ -102,6 +86,11 @@ class Editors:
         if tenant not in self._editors:
             self._editors[tenant] = self._open(tenant)
         return self._editors[tenant]
+
+    def stored(self) -> Mapping[str, int]:
+        """Versions that the stores of the tenants who were asked about are at, which others may
+        have written to; any thread may ask. Raises `StoreError`."""
+        return {tenant: editor.store.version for tenant, editor in [*self._editors.items()]}
 
     def close(self) -> None:
         """Let go of all stores."""
