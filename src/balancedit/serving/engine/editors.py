@@ -42,7 +42,6 @@ class Editors:
         self._open = open_editor
         self._editors: dict[str, Editor] = {}
         self._held: dict[str, Held] = {}
-        self._seen: dict[str, tuple[tuple[str, ...], int]] = {}
 
     def opened(self, asked: Ask) -> Row:
         """See `Runner.opened`."""
@@ -99,21 +98,10 @@ class Editors:
 
     def _note(self, tenant: str, editor: Editor) -> Held:
         """Keep what a tenant has now, and give it."""
-        version, known = self._version(tenant, editor), self._held.get(tenant)
+        version, known = editor.version, self._held.get(tenant)
         if known is None or known.version != version:
             known = self._held[tenant] = Held(version, editor.edits_in_force)
         return known
-
-    def _version(self, tenant: str, editor: Editor) -> int:
-        """Of the edits that a tenant's editor holds."""
-        own = getattr(editor, "version", None)
-        if isinstance(own, int):
-            return own
-        active = tuple(editor._method.active())
-        seen, number = self._seen.get(tenant, ((), 0))
-        if active != seen:
-            seen, number = self._seen[tenant] = active, number + 1
-        return number
 
 
 def _wish(question: Question) -> Wish:

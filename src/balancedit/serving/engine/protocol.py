@@ -172,7 +172,7 @@ class Engine(Protocol):
         better put as several. deadline: when it must have begun. Cancelling the task drops a work
         that waits; one that has begun is done, and what it gives is lost.
 
-        Raises what the work raises, if that is a `BalanceditError`, and as for `ask`.
+        Raises what the work raises, and as for `ask`.
         """
         ...
 
