@@ -126,6 +126,16 @@ async def until(done: Callable[[], bool]) -> None:
         await asyncio.sleep(0)
 
 
+async def waiting(engine: Worker, questions: int, works: int = 0) -> None:
+    """Until so many wait, all of them opened; the model must be held up meanwhile."""
+    await until(
+        lambda: (
+            (engine.state.queued, engine.state.works) == (questions, works)
+            and all(item.bucket is not None for item in engine._batcher._questions)
+        )
+    )
+
+
 async def outcome(task: Awaitable[Any]) -> Any:
     """What comes of it, an error as a value."""
     (made,) = await asyncio.gather(task, return_exceptions=True)
@@ -134,12 +144,14 @@ async def outcome(task: Awaitable[Any]) -> Any:
 
 def test_everybody_is_answered_in_batches_that_hold_no_more_than_they_may() -> None:
     async def story(engine: Worker, model: Model) -> None:
+        first = await held_up(engine, model)
         texts = [f"question {i}" for i in range(8)]
-        answers = await asyncio.gather(*(engine.ask(question(text)) for text in texts))
-        assert [one.answer.text for one in answers] == [text.upper() for text in texts]
-        assert sorted(text for batch in model.batches for text in batch) == texts
-        assert max(map(len, model.batches)) <= LIMITS.batch
-        assert len(model.batches) < len(texts), "some went together"
+        tasks = [asyncio.create_task(engine.ask(question(text))) for text in texts]
+        await waiting(engine, 8)
+        model.go.set()
+        answers = await asyncio.gather(first, *tasks)
+        assert [one.answer.text for one in answers] == ["FIRST", *map(str.upper, texts)]
+        assert model.batches == [["first"], texts[:4], texts[4:]]
 
     with_engine(story)
 
@@ -152,7 +164,7 @@ def test_tenants_do_not_share_a_batch() -> None:
             asyncio.create_task(engine.ask(question(f"{i}", tenant=tenant, base=base)))
             for i, (tenant, base) in enumerate(asks)
         ]
-        await until(lambda: engine.state.queued == 4 and not engine._opening.locked())
+        await waiting(engine, 4)
         model.go.set()
         await asyncio.gather(first, *tasks)
         assert model.batches == [["first"], ["0", "3"], ["1"], ["2"]]
@@ -183,7 +195,7 @@ def test_who_leaves_while_waiting_is_never_asked_for() -> None:
         leaving, staying = (
             asyncio.create_task(engine.ask(question(text))) for text in ("leaving", "staying")
         )
-        await until(lambda: engine.state.queued == 2)
+        await waiting(engine, 2)
         leaving.cancel()
         assert isinstance(await outcome(leaving), asyncio.CancelledError)
         assert engine.state.queued == 1
@@ -247,7 +259,7 @@ def test_a_question_that_cannot_be_answered_fails_alone() -> None:
         first = await held_up(engine, model)
         texts = ("good", "too long", "blurred", "fine")
         tasks = [asyncio.create_task(engine.ask(question(text))) for text in texts]
-        await until(lambda: engine.state.queued == 3 and tasks[2].done())
+        await waiting(engine, 3)
         model.go.set()
         good, long, blurred, fine = await asyncio.gather(*tasks, return_exceptions=True)
         assert (good.answer.text, fine.answer.text) == ("GOOD", "FINE")
@@ -281,7 +293,7 @@ def test_what_nobody_foresaw_fails_its_batch_and_the_engine_goes_on() -> None:
     async def story(engine: Worker, model: Model) -> None:
         first = await held_up(engine, model)
         tasks = [asyncio.create_task(engine.ask(question(text))) for text in ("well", "bug")]
-        await until(lambda: engine.state.queued == 2)
+        await waiting(engine, 2)
         model.go.set()
         made = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(one) for one in made] == [Failed, Failed]
@@ -306,11 +318,11 @@ def test_an_error_of_ours_that_is_about_all_is_said_to_all() -> None:
 def test_a_thread_that_ended_is_said_to_have() -> None:
     async def story(engine: Worker, model: Model) -> None:
         first = await held_up(engine, model, "exit")
-        waiting = asyncio.create_task(engine.ask(question("waiting")))
-        await until(lambda: engine.state.queued == 1)
+        behind = asyncio.create_task(engine.ask(question("waiting")))
+        await waiting(engine, 1)
         model.go.set()
         assert isinstance(await outcome(first), Stopped)
-        assert isinstance(await outcome(waiting), Stopped)
+        assert isinstance(await outcome(behind), Stopped)
         assert not engine.state.alive
         assert engine.state.last_error == "SystemExit: SystemExit"
         assert isinstance(await outcome(engine.ask(question("more"))), Stopped)
@@ -331,8 +343,7 @@ def test_work_is_done_between_batches_and_gives_what_it_gives() -> None:
 
         works = [asyncio.create_task(engine.run("default", edit, facts=2)) for _ in range(4)]
         asked = asyncio.create_task(engine.ask(question("between")))
-        await until(lambda: (engine.state.works, engine.state.queued) == (4, 1))
-        await until(lambda: not engine._opening.locked())
+        await waiting(engine, 1, works=4)
         model.go.set()
         assert await asyncio.gather(*works) == [1, 2, 3, 4]
         assert order == ["after 1 batches"] * 2 + ["after 2 batches"] * 2
@@ -367,13 +378,13 @@ def test_work_that_waits_may_be_given_up_and_work_that_has_begun_is_done() -> No
     async def story(engine: Worker, model: Model) -> None:
         first = await held_up(engine, model)
         done: list[str] = []
-        waiting = asyncio.create_task(engine.run("default", lambda _: done.append("never")))
+        behind = asyncio.create_task(engine.run("default", lambda _: done.append("never")))
         late = engine.run(
             "default", lambda _: done.append("late"), deadline=time.monotonic() + 0.05
         )
         assert isinstance(await outcome(late), DeadlinePassed)
-        waiting.cancel()
-        assert isinstance(await outcome(waiting), asyncio.CancelledError)
+        behind.cancel()
+        assert isinstance(await outcome(behind), asyncio.CancelledError)
         assert engine.state.works == 0
         model.go.set()
         await first
@@ -385,9 +396,9 @@ def test_work_that_waits_may_be_given_up_and_work_that_has_begun_is_done() -> No
             done.append("slow")
             return "whole"
 
-        task = asyncio.create_task(engine.run("default", slow, deadline=time.monotonic() + 0.05))
+        task = asyncio.create_task(engine.run("default", slow, deadline=time.monotonic() + 1.0))
         await asyncio.to_thread(begun.wait, SOON)
-        await asyncio.sleep(0.1)  # beyond its deadline
+        await asyncio.sleep(1.05)  # beyond its deadline
         go.set()
         assert await task == "whole"
         assert done == ["slow"]
@@ -398,9 +409,9 @@ def test_work_that_waits_may_be_given_up_and_work_that_has_begun_is_done() -> No
 def test_draining_ends_what_was_taken_on_and_then_the_thread() -> None:
     async def story(engine: Worker, model: Model) -> None:
         first = await held_up(engine, model)
-        waiting = asyncio.create_task(engine.ask(question("waiting")))
+        behind = asyncio.create_task(engine.ask(question("waiting")))
         work = asyncio.create_task(engine.run("default", lambda _: "done", facts=1))
-        await until(lambda: (engine.state.works, engine.state.queued) == (1, 1))
+        await waiting(engine, 1, works=1)
         drained = asyncio.create_task(engine.drain())
         await until(lambda: engine.state.draining)
         assert isinstance(await outcome(engine.ask(question("more"))), Draining)
@@ -409,7 +420,7 @@ def test_draining_ends_what_was_taken_on_and_then_the_thread() -> None:
         model.go.set()
         await drained
         assert (await first).answer.text == "FIRST"
-        assert (await waiting).answer.text == "WAITING"
+        assert (await behind).answer.text == "WAITING"
         assert await work == "done"
         engine._thread.join(SOON)
         assert not engine._thread.is_alive()
@@ -422,10 +433,10 @@ def test_draining_ends_what_was_taken_on_and_then_the_thread() -> None:
 def test_stopping_refuses_what_waits_and_cuts_what_runs() -> None:
     async def story(engine: Worker, model: Model) -> None:
         first = await held_up(engine, model)
-        waiting = asyncio.create_task(engine.ask(question("waiting")))
-        await until(lambda: engine.state.queued == 1)
+        behind = asyncio.create_task(engine.ask(question("waiting")))
+        await waiting(engine, 1)
         engine.stop()
-        assert isinstance(await outcome(waiting), Draining)
+        assert isinstance(await outcome(behind), Draining)
         model.go.set()
         assert isinstance(await outcome(first), Draining), "not half an answer"
         await engine.drain()

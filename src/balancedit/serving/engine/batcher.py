@@ -227,7 +227,7 @@ class Batcher(Generic[P]):
         one that is not full waits for them too."""
         if len(items) >= self.limits.batch:
             return float("-inf")
-        return max(items[0].ready, self._ended) + self.limits.wait
+        return max(min(item.ready for item in items), self._ended) + self.limits.wait
 
     def _go(
         self,

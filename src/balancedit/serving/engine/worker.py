@@ -117,7 +117,7 @@ class Worker:
                 async with self._until(deadline):
                     result = await asyncio.shield(job.future)
             except DeadlinePassed:
-                if self._drop(item) or job.future.done():
+                if self._drop(item):
                     raise
                 result = await job.future  # it has begun, and is done to its end
             return result
