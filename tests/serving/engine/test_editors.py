@@ -12,7 +12,7 @@ import pytest
 
 import tiny
 from balancedit import Editor, Pictures
-from balancedit.errors import InputError, PromptError
+from balancedit.errors import InputError, PromptError, StoreMismatchError
 from balancedit.inputs.conversation import Conversation
 from balancedit.models.loading import LoadedModel, load_model
 from balancedit.serving.engine.editors import Editors, editor_for
@@ -179,6 +179,23 @@ def test_what_others_commit_to_the_store_is_in_the_next_batch(
         assert (after.answer.text, after.version) == (NEW, 1)
 
     with_engine(opened, story)
+
+
+def test_a_warm_engine_knows_its_versions_and_what_it_cannot_open(
+    loaded: LoadedModel, tmp_path: Path
+) -> None:
+    tenants = Tenants(("default", "other"), tmp_path / "edits")
+    with_edit = Editor.on(loaded, edits=tenants.place("other"), **STRONG)
+    teach(with_edit)
+    with_edit.close()
+    editors = Editors(editor_for(loaded, tenants, **STRONG))
+    editors.warm_up(tenants.names)
+    assert editors.held() == {"default": (0, 0), "other": (1, 1)}
+    assert Worker(editors).version("other") == 1
+    editors.close()
+    otherwise = Editors(editor_for(loaded, tenants, **STRONG, key="last"))
+    with pytest.raises(StoreMismatchError, match="key"):
+        otherwise.warm_up(tenants.names)
 
 
 def test_a_prompt_that_is_refused_fails_alone(editor: Editor) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from balancedit.answering.together import Wish
 from balancedit.editor import Editor
-from balancedit.errors import BalanceditError
+from balancedit.errors import BalanceditError, InputError
 from balancedit.inputs.conversation import Dialogue, opened
+from balancedit.inputs.images import solid
 from balancedit.inputs.pairing import Row
 from balancedit.inputs.pictures import each
 from balancedit.models.loading import LoadedModel
@@ -85,6 +87,15 @@ class Editors:
         if tenant not in self._editors:
             self._editors[tenant] = self._open(tenant)
         return self._editors[tenant]
+
+    def warm_up(self, tenants: Sequence[str]) -> None:
+        """Open the editors of these tenants, and answer a question, so that the first one that
+        anybody asks takes no longer than the others. Called before the engine starts. Raises
+        `StoreError`, `StoreMismatchError`."""
+        for tenant in tenants:
+            self._note(tenant, self.of(tenant))
+        with suppress(InputError):  # a model that does not take it is as warm as it gets
+            self.of(tenants[0]).ask(solid((64, 64), "black"), "What is this?", max_new_tokens=2)
 
     def stored(self) -> Mapping[str, int]:
         """Versions that the stores of the tenants who were asked about are at, which others may
