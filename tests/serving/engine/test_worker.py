@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -302,7 +303,8 @@ def test_what_nobody_foresaw_fails_its_batch_and_the_engine_goes_on() -> None:
         assert (await first).answer.text == "FIRST"
         assert (await engine.ask(question("next"))).answer.text == "NEXT"
         assert engine.state.alive
-        assert engine.state.last_error == "ZeroDivisionError: nobody foresaw this"
+        error = engine.state.last_error or ""
+        assert re.fullmatch(r"ZeroDivisionError at test_worker.py:\d+", error)
 
     with_engine(story)
 
@@ -324,7 +326,7 @@ def test_a_thread_that_ended_is_said_to_have() -> None:
         assert isinstance(await outcome(first), Stopped)
         assert isinstance(await outcome(behind), Stopped)
         assert not engine.state.alive
-        assert engine.state.last_error == "SystemExit: SystemExit"
+        assert (engine.state.last_error or "").startswith("SystemExit at")
         assert isinstance(await outcome(engine.ask(question("more"))), Stopped)
         assert isinstance(await outcome(engine.run("default", id)), Stopped)
         await engine.drain()
@@ -368,7 +370,7 @@ def test_what_a_work_raises_is_raised_to_who_asked_for_it() -> None:
         assert isinstance(await outcome(engine.run("default", refuse)), InputError)
         assert engine.state.last_error is None
         assert isinstance(await outcome(engine.run("default", crash)), KeyError)
-        assert engine.state.last_error == "KeyError: 'gone'"
+        assert (engine.state.last_error or "").startswith("KeyError at")
         assert await engine.run("default", lambda editor: 7) == 7
 
     with_engine(story)
@@ -461,6 +463,6 @@ def test_every_turn_is_told_to_who_watches() -> None:
         assert (answers.kind, answers.size, answers.failed) == ("answers", 1, 1)
         assert answers.base
         assert min(t for turn in turns for t in (turn.seconds, turn.waited)) >= 0
-        assert engine.state.last_error.startswith("RuntimeError")
+        assert (engine.state.last_error or "").startswith("RuntimeError at")
 
     with_engine(story, watch=watch)

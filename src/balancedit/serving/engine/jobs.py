@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from balancedit.editor import Editor
@@ -79,3 +81,10 @@ def turn_of(
         failed=sum(isinstance(one, Exception) for one in outcomes),
         fired=tuple(edit for edit in fired if edit is not None),
     )
+
+
+def placed(error: BaseException) -> str:
+    """An error's kind and where it was raised; what it says may hold what somebody asked."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}"

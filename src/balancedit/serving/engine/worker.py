@@ -18,10 +18,10 @@ from typing import Any, TypeVar
 
 from balancedit.answering.ask import How, check_how
 from balancedit.editor import Editor
-from balancedit.errors import BalanceditError, first_line
+from balancedit.errors import BalanceditError
 from balancedit.serving.engine import protocol
 from balancedit.serving.engine.batcher import Batcher, Limits, Step
-from balancedit.serving.engine.jobs import Job, JobItem, call_in, deliver, turn_of
+from balancedit.serving.engine.jobs import Job, JobItem, call_in, deliver, placed, turn_of
 from balancedit.serving.engine.protocol import (
     Answered,
     Ask,
@@ -266,7 +266,7 @@ class Worker:
         """Keep and log an error that nobody foresaw."""
         logger.error("the model's thread met an error", exc_info=error)
         with self._changed:
-            self._last_error = f"{type(error).__name__}: {first_line(error)}"
+            self._last_error = placed(error)
 
     def _tell(self, step: Step[Job], outcomes: Sequence[Any], begun: float) -> None:
         """Tell who watches of a turn."""
