@@ -55,7 +55,8 @@ class EngineState:
     queued, works: questions, and pieces of work (edits among them), that wait. running: questions
     in the model. held: edits in force, by tenant; versions: of them. draining: nothing new is taken
     on. alive: whether the thread that answers runs. last_error: the last one nobody foresaw, its
-    kind and where it was raised. answers_per_second: as measured lately, while at work; None before the first.
+    kind and where it was raised. answers_per_second: as measured lately, while at work; None before
+    the first.
     """
 
     queued: int = 0
