@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,8 @@ Reply = str | Exception | Callable[[Ask], "str | Exception"]
 class FakeEngine:
     """Answers every question at once with `reply`, raising it where it is an error, in pieces of a
     word. `asked` has what it was asked; while `gate` is not set it waits behind `free_pieces`
-    pieces. `cancelled` counts the questions that were taken back."""
+    pieces. `cancelled` counts the questions that were taken back, `taken_back` says so to other
+    threads."""
 
     reply: Reply = "an owl"
     state: EngineState = field(default_factory=EngineState)
@@ -30,6 +32,7 @@ class FakeEngine:
     free_pieces: int = 0
     breaks_after: int | None = None
     cancelled: int = 0
+    taken_back: threading.Event = field(default_factory=threading.Event)
     finished: int = 0
     drained: bool = False
     fired: str | None = "edit-1"
@@ -59,6 +62,7 @@ class FakeEngine:
                 await asyncio.sleep(0)
         except asyncio.CancelledError:
             self.cancelled += 1
+            self.taken_back.set()
             raise
         self.finished += 1
         fired = None if asked.base else self.fired

@@ -59,9 +59,19 @@ def services(
 
         own = {"network": options.network} if options.network is not None else {}
         opening = editor_for(loaded, tenants, method=options.method, preset=options.preset, **own)
-        worker = Worker(Editors(opening), watch=metrics.turn)
+        editors = Editors(opening)
+        worker = Worker(editors, watch=metrics.turn)
     worker.start()
     try:
-        yield Services(worker, ring, settings, model=name, tenants=tenants.names, metrics=metrics)
+        yield Services(
+            worker,
+            ring,
+            settings,
+            model=name,
+            tenants=tenants.names,
+            metrics=metrics,
+            stored=editors.stored,
+        )
     finally:
         worker.stop()
+    editors.close()  # the application has drained the engine

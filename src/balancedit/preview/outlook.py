@@ -7,10 +7,10 @@ radius then touches neither model nor codebook, and may be asked in any thread.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from balancedit.inputs.pairing import Row
-from balancedit.layer.decisions import Said
+from balancedit.layer.decisions import AnswerIds, Said
 from balancedit.methods.balancedit.foresight import Foresight, Outcome, Placed
 from balancedit.preview.records import Change
 from balancedit.preview.remembered import Looked, Remembered
@@ -79,6 +79,7 @@ class Outlook:
         self._candidates = [self._candidates[at] for at in order]
         self._keys = keys[order]
         self._find_out(over, reach, ask)
+        self._candidates = _sharing(self._candidates)
 
     def _find_out(self, over: Remembered, reach: float, ask: AskFired) -> None:
         """Ask the untouched model about questions that cannot be decided without, the nearest
@@ -102,11 +103,15 @@ class Outlook:
         """Find out what is answered, before and after, to the nearest `most` questions that are
         decided otherwise at this radius; over: the questions that this was made of."""
         wanted: list[tuple[Candidate, Row, str | None]] = []
+        asked: set[tuple[int, str | None]] = set()
         for one in [d for d in self._decided(radius) if d.differs][:most]:
-            missing = {one.now.fired, one.then.fired} - one.candidate.texts.keys()
+            texts = one.candidate.texts
+            missing = {one.now.fired, one.then.fired} - texts.keys()
+            missing = {fired for fired in missing if (id(texts), fired) not in asked}
             row = over.row(one.candidate.number) if missing else None
             if row is not None:
                 wanted += [(one.candidate, row, fired) for fired in missing]
+                asked |= {(id(texts), fired) for fired in missing}
         if wanted:
             said = ask([row for _, row, _ in wanted], [fired for *_, fired in wanted])
             for (candidate, _, fired), found in zip(wanted, said, strict=True):
@@ -158,3 +163,17 @@ def _candidate(number: int, placed: Placed, looked: Looked, said: Said | None) -
     if looked.fired is not None and looked.answer is not None:
         texts[looked.fired] = looked.answer
     return Candidate(number, placed, looked, said, texts)
+
+
+def _sharing(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates, those that are one question asked again with texts in common: they need to be
+    answered once."""
+    texts: dict[tuple[str, float, AnswerIds | None], dict[str | None, str]] = {}
+    shared = []
+    for one in candidates:
+        said = one.said.ids if one.said is not None else None
+        own = texts.setdefault((one.looked.question, one.placed.distance, said), one.texts)
+        for fired, text in one.texts.items():
+            own.setdefault(fired, text)
+        shared.append(replace(one, texts=own))
+    return shared

@@ -21,7 +21,7 @@ from balancedit.preview.records import Bounds
 from balancedit.preview.rehearsal import Rehearsal, foreseeing, rehearsed
 from balancedit.preview.remembered import Remembered, remembered
 from balancedit.preview.supposing import supposing
-from balancedit.store import NO_TERMS, Terms
+from balancedit.store.terms import NO_TERMS, Terms
 from balancedit.teaching import Teacher
 from balancedit.types import Edit, Fact
 
@@ -46,6 +46,10 @@ class Previewing(AskedModel):
         bound = self._store.binding
         named = [bound.fingerprint, bound.method, sorted(bound.details.items())]
         return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:32]
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        """The text of an answer's token ids."""
+        return self._loaded.prompter.decode([list(ids)])[0]
 
     def preview(
         self,

@@ -87,6 +87,11 @@ class Editors:
             self._editors[tenant] = self._open(tenant)
         return self._editors[tenant]
 
+    def stored(self) -> Mapping[str, int]:
+        """Versions that the stores of the tenants who were asked about are at, which others may
+        have written to; any thread may ask. Raises `StoreError`."""
+        return {tenant: editor.store.version for tenant, editor in [*self._editors.items()]}
+
     def close(self) -> None:
         """Let go of all stores."""
         for editor in self._editors.values():

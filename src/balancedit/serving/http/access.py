@@ -19,8 +19,9 @@ from balancedit.serving.http.sessions import COOKIE, CSRF_HEADER
 from balancedit.serving.tenants import UnknownTenantError
 
 TENANT_HEADER = "balancedit-tenant"
-#: What needs a key, and the one path below it that gives sessions and so looks at keys itself.
+#: What needs a key; the one path below it that gives sessions, and so looks at keys itself.
 _GUARDED, _LOGIN = "/v1/", "/v1/session"
+_FIGURES = "/metrics"
 
 
 class Access:
@@ -32,13 +33,15 @@ class Access:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            guarded = scope["path"].startswith(_GUARDED) and scope["path"] != _LOGIN
-            found = self._caller(Headers(scope=scope), scope["method"])
-            if found is None and guarded:
-                raise no_key()
-            scope.setdefault("state", {})["caller"] = found
-            if found is not None and guarded:
-                self._count(found)
+            path: str = scope["path"]
+            guarded = path.startswith(_GUARDED) and path != _LOGIN
+            if guarded or path == _FIGURES:
+                found = self._caller(Headers(scope=scope), scope["method"])
+                if found is None:
+                    raise no_key()
+                scope.setdefault("state", {})["caller"] = found
+                if guarded:
+                    self._count(found)
         await self._app(scope, receive, send)
 
     def _caller(self, headers: Headers, method: str) -> Caller | None:

@@ -34,6 +34,7 @@ def create_app(services: Services) -> FastAPI:
         summary="An edited vision-language model, and its edits.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         responses=FAILURES,
         lifespan=_lifespan,
     )

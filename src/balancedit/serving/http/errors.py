@@ -151,6 +151,8 @@ def _invalid(error: RequestValidationError) -> ApiError:
         )
     param = _path(worst["loc"])
     message = str(worst["msg"]).removeprefix("Value error, ")
+    if worst["type"] == "union_tag_invalid":  # pydantic's own repeats what was sent
+        message = f"this is none of {worst['ctx']['expected_tags']}"
     shown = f"{param}: {message}" if param else message
     return ApiError(400, shown[:500], code=str(worst["type"]), param=param)
 

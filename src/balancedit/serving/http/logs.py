@@ -10,8 +10,12 @@ import traceback
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from balancedit.errors import KeyFileError, StoreError
+
 LOG = logging.getLogger("balancedit.serve")
 _FIELDS = "balancedit_fields"
+#: Errors that speak of the server's own files alone.
+OF_THE_SERVER = (StoreError, KeyFileError)
 
 
 class AsJson(logging.Formatter):
@@ -35,10 +39,10 @@ def start(stream: TextIO | None = None, level: int = logging.INFO) -> None:
     """Log to `stream` (standard error), uvicorn's own records too."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(AsJson())
-    for name in (LOG.name, "uvicorn"):
+    for name, least in (("balancedit", level), ("uvicorn", logging.WARNING)):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
-        logger.setLevel(level if name == LOG.name else logging.WARNING)
+        logger.setLevel(least)
         logger.propagate = False
 
 
@@ -47,10 +51,14 @@ def event(name: str, **fields: Any) -> None:
     LOG.info(name, extra={_FIELDS: fields})
 
 
-def failure(error: BaseException, request: str | None = None) -> None:
-    """Log an error that nobody foresaw: its kind and where it was raised, not what it says, since
-    that may repeat what a caller sent."""
-    LOG.error("failure", extra={_FIELDS: {"id": request, **where(error)}})
+def failure(error: BaseException, status: int, request: str | None = None) -> None:
+    """Log an error, if it lies with the server: its kind and where it was raised. What it says is
+    left out, since that may repeat what a caller sent, unless it is about files of the server's."""
+    own = isinstance(error, OF_THE_SERVER)
+    if status != 500 and not (own and status > 500):
+        return
+    says = {"message": str(error)} if own else {}
+    LOG.error("failure", extra={_FIELDS: {"id": request, **says, **where(error)}})
 
 
 def where(error: BaseException) -> dict[str, Any]:

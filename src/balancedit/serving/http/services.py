@@ -81,7 +81,7 @@ def caller(scope: Scope) -> Any:
         request: Request,
         shown: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],  # the schema's
     ) -> Caller:
-        found: Caller | None = request.scope["state"].get("caller")  # by `access.Access`
+        found: Caller | None = request.scope.get("state", {}).get("caller")  # by `access.Access`
         if found is None:
             raise no_key()
         if scope not in found.scopes:
