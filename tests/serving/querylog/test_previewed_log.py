@@ -12,6 +12,7 @@ import pytest
 import tiny
 from balancedit import Conversation, Editor
 from balancedit.errors import EditConflictError
+from balancedit.preview.supposing import Supposing
 from balancedit.serving.engine.editors import Editors
 from balancedit.serving.engine.protocol import Ask
 from balancedit.serving.engine.runner import Question
@@ -60,18 +61,18 @@ def test_what_the_engine_answers_is_logged(make: Any, log: QueryLog) -> None:
     engine = serve(editor, log)
     asked_of(engine, Conversation.about(A, WHO))
     edit = editor.edit(A, QUESTION, "ab", rephrasings=[REWORDED])
-    assert asked_of(engine, Conversation.about(A, QUESTION)).answer.fired == edit.id
     asked_of(engine, Conversation.about(A, QUESTION), base=True)
+    asked_of(engine, Conversation.about(A, QUESTION))
     asked_of(engine, Conversation.about(A, QUESTION).then("ab", WHO))
     log.flush()
-    found = {q.question + (q.fired or ""): q for q in log.queries()[0]}
-    assert len(found) == 2 + (1 if log.queries()[0][0].fired else 0), "not what the base answers"
-    fired = found[QUESTION + edit.id]
-    assert (fired.before, fired.answer) == (SAYS[QUESTION], "ab")
+    talk, fired, first = log.queries()[0]
+    assert (first.question, first.before, first.fired) == (WHO, SAYS[WHO], None)
+    assert (fired.question, fired.fired, fired.answer) == (QUESTION, edit.id, "ab")
+    assert fired.before == SAYS[QUESTION], "as it was found out when the edit fired"
+    assert talk.question == WHO
     kept = log.remembered(editor.key_way)
-    assert len(kept.keys) == log.state.written == 3
-    told = {one.id: kept.row(number) for number, one in enumerate(kept.look(range(3)))}
-    assert sum(row is None for row in told.values()) == 1, "a conversation is not asked again"
+    assert [kept.row(number) is not None for number in range(3)] == [True, True, False]
+    assert kept.said(1).ids == edit.old_tokens[0]
 
 
 def test_keys_of_another_layer_are_not_compared(make: Any, log: QueryLog) -> None:
@@ -108,32 +109,43 @@ def test_a_preview_of_the_log_is_what_then_happens(make: Any, log: QueryLog) -> 
             assert change.after == after[change.number][0]
 
 
+def rows_answered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The questions that the model is asked in previews from now on, as they come."""
+    asked: list[str] = []
+    answers = Supposing.answers
+
+    def noting(self: Supposing, rows: Any, fired: Any) -> Any:
+        asked.extend(question for _, question in rows)
+        return answers(self, rows, fired)
+
+    monkeypatch.setattr(Supposing, "answers", noting)
+    return asked
+
+
 def test_logged_questions_are_decided_without_the_model(
     make: Any, log: QueryLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     editor = make()
     ask_all(serve(editor, log))
-    asked = []
-    ask = type(editor)._ask_untouched
-    monkeypatch.setattr(
-        type(editor), "_ask_untouched", lambda *given: asked.append(1) or ask(*given)
-    )
+    asked = rows_answered(monkeypatch)
     preview = editor.preview(A, QUESTION, "xyz", rephrasings=[REWORDED], over=log, most=0)
     assert preview.changed
     assert {c.after for c in preview.changed} == {None}
     assert {c.before for c in preview.changed} == {SAYS[QUESTION]}
-    assert not asked
+    assert asked == [QUESTION], "the edit's own, to see what it answers"
 
 
-def test_one_question_asked_again_is_answered_once(make: Any, log: QueryLog) -> None:
+def test_one_question_asked_again_is_answered_once(
+    make: Any, log: QueryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
     editor = make()
     engine = serve(editor, log)
     for _ in range(3):
         asked_of(engine, Conversation.about(A, QUESTION))
-    rows: list[int] = []
+    asked = rows_answered(monkeypatch)
     preview = editor.preview(A, QUESTION, "xyz", rephrasings=[REWORDED], over=log)
     assert [c.after for c in preview.changed] == ["xyz"] * 3
-    assert not rows
+    assert asked == [QUESTION] * 2, "the edit's own, and the logged one"
 
 
 def test_a_log_that_moved_on_does_not_matter_and_edits_do(make: Any, log: QueryLog) -> None:
