@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from balancedit.store import Binding, EditStore
+from balancedit.store.directory.rows import SINCE
 from balancedit.types import Edit
 
 WIDTH = 6
@@ -68,6 +70,19 @@ def assert_held(store: EditStore, *numbers: int) -> None:
         for name, tensor in expected.items():
             assert one.tensors[name].dtype == tensor.dtype
             assert torch.equal(one.tensors[name], tensor)
+
+
+def downgrade(root: Path, format_: int) -> None:
+    """Make a store what one of an earlier format (1 to 4) looked like."""
+    with sqlite3.connect(root / "store.sqlite3") as db:
+        for column, since in SINCE.items():
+            if since > format_:
+                db.execute(f"ALTER TABLE edits DROP COLUMN {column}")
+        db.execute("DROP TABLE audit")  # and with it its triggers
+        db.execute("DROP TABLE requests")
+        db.execute("ALTER TABLE store DROP COLUMN version")
+        db.execute("UPDATE store SET format = ?", (format_,))
+    db.close()
 
 
 def contents(root: Path) -> set[str]:

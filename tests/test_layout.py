@@ -14,8 +14,8 @@ ORDER = (
     *("version", "errors", "tables", "shapes", "types"),
     *("inputs", "files", "codebook", "layer", "prefill", "scope", "learning"),
     *("models", "store", "answering", "data", "methods"),
-    *("occupancy", "holding", "teaching", "edited_model", "asked_model", "editor", "bench"),
-    *("serving", "cli", "__main__"),
+    *("occupancy", "holding", "teaching", "on_terms", "edited_model", "asked_model"),
+    *("preview", "editor", "bench", "serving", "cli", "__main__"),
 )
 
 #: Lines of a file that needs to give no reason.

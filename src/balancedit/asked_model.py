@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Literal, Unpack, overload
 
 from balancedit.answering.ask import How, check_how, stream_answers
@@ -11,6 +11,7 @@ from balancedit.answering.explain import explain_answer
 from balancedit.answering.force import ForcedAnswer, force_answers
 from balancedit.answering.generate import generate_answers, remembering
 from balancedit.answering.stream import AnswerStream, TextStream
+from balancedit.answering.together import Outcome, Wish, answer_together
 from balancedit.edited_model import EditedModel
 from balancedit.inputs.conversation import Conversation
 from balancedit.inputs.pairing import Sources, Talks, Texts, Topic, checked, checked_rows, paired
@@ -110,6 +111,16 @@ class AskedModel(EditedModel):
         with self._holding.working():
             answers = generate_answers(self._loaded, self._method, rows, **how)
         return answers[0].answer if single else [one.answer for one in answers]
+
+    def ask_together(self, wishes: Sequence[Wish], *, base: bool = False) -> Sequence[Outcome]:
+        """Answer one batch of rows with as many pictures, each with its own length and reader, as a
+        server asks them; what comes of each, its error included (`answering.together`). base: as
+        the untouched model answers them."""
+        with (
+            self._holding.working(),
+            self._method.routing.bypass() if base else nullcontext(),
+        ):
+            return answer_together(self._loaded, self._method, wishes)
 
     def explain(
         self,

@@ -33,6 +33,17 @@ class EditedModel:
     # -- what it holds -----------------------------------------------------------------------
 
     @property
+    def store(self) -> EditStore:
+        """Where the edits are kept."""
+        return self._store
+
+    @property
+    def version(self) -> int:
+        """The version of the store that what it holds is at; behind `EditStore.version` where
+        others have changed the store since, until `refresh` or the next answer."""
+        return self._store.seen_version
+
+    @property
     def model(self) -> nn.Module:
         """The model itself; untouched outside ``with editor:``."""
         return self._loaded.model
@@ -59,6 +70,11 @@ class EditedModel:
     def edits(self, *, states: Sequence[EditState] = ("active",)) -> list[Edit]:
         """Edits in these states, oldest first."""
         return [e for e in self._store.edits().values() if e.state in states]
+
+    @property
+    def edits_in_force(self) -> int:
+        """How many edits are in force, as of the last answer or edit."""
+        return len(self._method.active())
 
     def get(self, edit_id: str) -> Edit:
         """One edit by id, or by the beginning of it. Raises `EditNotFoundError`."""

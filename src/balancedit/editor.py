@@ -15,19 +15,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from balancedit.asked_model import AskedModel
-from balancedit.errors import StoreError
 from balancedit.inputs.pictures import Shown
 from balancedit.methods import Method, configure, make_method
 from balancedit.methods.belonging import belonging
 from balancedit.models.loading import LoadedModel, load_model
+from balancedit.on_terms import check_writable, teach
+from balancedit.preview.previewing import Previewing
 from balancedit.store import EditStore, open_store
 from balancedit.store.copying import copy_store
+from balancedit.store.terms import NO_TERMS, Terms
 from balancedit.teaching import Teacher
 from balancedit.types import Edit, Fact, FailedEdit
 
 
-class Editor(AskedModel):
+class Editor(Previewing):
     """A model with edits. Make one with `Editor.load`.
 
     Outside the editor's own calls the model is untouched. Inside ``with editor:`` the raw model,
@@ -106,6 +107,7 @@ class Editor(AskedModel):
         rephrasings: Sequence[str] = (),
         negative: Shown | None = None,
         new: bool = False,
+        terms: Terms = NO_TERMS,
     ) -> Edit:
         """Teach the model one new answer; in force, and stored, when this returns.
 
@@ -114,14 +116,14 @@ class Editor(AskedModel):
         model makes its own. negative: "black", "white", "grey", "noise", or what the edit must not
         reach, with as many pictures. Both matter only to a method that measures a radius with them.
         new: the model knows nothing of the fact, so that what it says now is a guess: the edit then
-        fires anywhere inside its radius, whatever the untouched model would say there. Raises
-        `InputError`, `ImageError`, `EditFailedError` or `StoreError`; then nothing was kept.
+        fires anywhere inside its radius, whatever the untouched model would say there. terms: the
+        version that the store must be at, who asks (`store.Terms`). Raises `InputError`,
+        `ImageError`, `EditFailedError`, `EditConflictError`, `StoreError`; then nothing was kept.
         """
         fact = Fact(image, question, answer, rephrasings, negative, new)
-        (outcome,) = self.edit_many([fact])
-        if isinstance(outcome, FailedEdit):
-            raise outcome.error
-        return outcome
+        check_writable(self._store)
+        with self._holding.working():
+            return teach(self._loaded, self._method, self._store, self._holding, fact, terms)
 
     def edit_many(
         self,
@@ -138,20 +140,23 @@ class Editor(AskedModel):
         a `FailedEdit`, and the others stand. progress: called with each as it is settled. Raises
         `StoreError` when the store fails; the edits stored by then stand too.
         """
-        if self._store.read_only:
-            raise StoreError("the edit store is read-only; open a copy of it that can be written")
+        check_writable(self._store)
         with self._holding.working():
             return self._teacher.teach(facts, progress)
 
-    def revert(self, edit_id: str) -> Edit:
+    def revert(self, edit_id: str, *, terms: Terms = NO_TERMS) -> Edit:
         """Take an edit back; what it had replaced returns. With no edit left the model is the base
-        model, bit for bit. Raises `EditNotFoundError` or `StoreError`."""
+        model, bit for bit. terms: as for `edit`. Raises `EditNotFoundError` or `StoreError`."""
+        return self.undo(edit_id, terms=terms)[0]
+
+    def undo(self, edit_id: str, *, terms: Terms = NO_TERMS) -> list[Edit]:
+        """The same as `revert`; the edit, and behind it those that came back or now wait for
+        another one."""
         with self._holding.alone():
             self.refresh()
-            wanted = self._store.resolve(edit_id)
-            changed = self._store.revert(wanted)
+            changed = self._store.revert(self._store.resolve(edit_id), terms)
             self._holding.sync()
-        return next(e for e in changed if e.id == wanted)
+        return changed
 
     def save(self, directory: str | Path) -> Path:
         """Copy every edit held into a new store at `directory`. Raises `StoreError` when it holds

@@ -71,8 +71,54 @@ class DamagedEditError(StoreError):
         self.reason = reason
 
 
+class EditConflictError(StoreError):
+    """The edits have changed since the version that a change was meant for; nothing was written."""
+
+    def __init__(self, expected: int, found: int) -> None:
+        super().__init__(
+            f"the edits are at version {found}, not at {expected} as expected; look at what has "
+            "changed since, then try again with the new version"
+        )
+        self.expected, self.found = expected, found
+
+
+class OutdatedPreviewError(EditConflictError):
+    """A preview that was made of other edits than there are now, so that what it says would not be
+    what happens; nothing was written."""
+
+    def __init__(self, reason: str, expected: int, found: int) -> None:
+        super().__init__(expected, found)
+        self.args = (f"{reason}; preview the fact again",)
+
+
+class RepeatedRequestError(StoreError):
+    """A request that was carried out before, and not a second time; edit and version are what it
+    came to."""
+
+    def __init__(self, name: str, edit_id: str, version: int) -> None:
+        super().__init__(
+            f"request '{name}' was carried out before, as edit '{edit_id}'; to make another edit, "
+            "give another name"
+        )
+        self.edit_id, self.version = edit_id, version
+
+
+class RequestReusedError(StoreError):
+    """The name of a request that was given to another one before; nothing was written."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"request name '{name}' was used for a request that asked something else; give every "
+            "request a name of its own"
+        )
+
+
 class StoreMismatchError(StoreError):
     """An edit store made for another model, layer, method, key or distance."""
+
+
+class KeyFileError(BalanceditError):
+    """A server's file of keys that cannot be read or written."""
 
 
 class DataError(BalanceditError):

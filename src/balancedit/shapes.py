@@ -34,11 +34,12 @@ def edit(record: Edit) -> Shape:
     }
 
 
-def edits(records: Iterable[Edit], damaged: Iterable[DamagedEdit]) -> Shape:
-    """Records of a store, and which of them are left out, and why."""
+def edits(records: Iterable[Edit], damaged: Iterable[DamagedEdit], version: int) -> Shape:
+    """Records of a store, which of them are left out, and why, and the store's version."""
     return {
         "edits": [edit(record) for record in records],
         "damaged": [{"id": d.id, "reason": d.reason} for d in damaged],
+        "version": version,
     }
 
 

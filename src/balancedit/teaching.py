@@ -28,7 +28,7 @@ from balancedit.methods import EditRequest, LearnedEdit, Method
 from balancedit.models.loading import LoadedModel
 from balancedit.scope.again import CheckedFact, asked_alike, checked, known, no_fact_twice
 from balancedit.scope.samples import negative_sample, positive_samples
-from balancedit.store import EditStore
+from balancedit.store.protocol import Keeping
 from balancedit.types import BATCH_SIZE, Edit, Fact, FailedEdit, PositiveSource
 
 #: Told what comes of a fact: its number, and the edit or the failure.
@@ -151,7 +151,7 @@ class Teacher:
     """Teaches a model facts and keeps what it learned. Called while attached."""
 
     def __init__(
-        self, loaded: LoadedModel, method: Method, store: EditStore, holding: Holding
+        self, loaded: LoadedModel, method: Method, store: Keeping, holding: Holding
     ) -> None:
         self._loaded = loaded
         self._method = method
@@ -182,7 +182,7 @@ class Teacher:
         are."""
         with self._only_stored():
             for part in no_fact_twice(self._checked(facts, settled)):
-                there = self._in_force(part)
+                there = self.in_force(part)
                 for number, edit in there.items():
                     settled(number, known(edit))
                 self._learn([fact for fact in part if fact.number not in there], settled)
@@ -207,7 +207,7 @@ class Teacher:
             except BalanceditError as error:
                 settled(number, FailedEdit(number, str(fact.question), error))
 
-    def _in_force(self, facts: Sequence[CheckedFact]) -> dict[int, Edit]:
+    def in_force(self, facts: Sequence[CheckedFact]) -> dict[int, Edit]:
         """The edits, by their facts' numbers, that teach some of these facts already: the same
         picture, question and answer, made as is asked now, and the model gives that answer."""
         found: dict[int, Edit] = {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from balancedit import shapes
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 BATCH_SIZE = 32
 
 EditState = Literal["active", "retired", "reverted"]
+STATES: tuple[EditState, ...] = get_args(EditState)
 #: Where an edit's rephrasings came from; "none" for a method that wants none.
 PositiveSource = Literal["given", "model", "rules", "none"]
 

@@ -17,8 +17,9 @@ from balancedit import Editor
 from balancedit.errors import BalanceditError
 from balancedit.files.durable import digest
 from balancedit.models.loading import LoadedModel, load_model
-from balancedit.store import DiskStore
+from balancedit.store import AuditEntry, DiskStore, Request, Terms
 from balancedit.store.copying import copy_store
+from balancedit.store.directory import schema
 from fuzz import mutate
 from fuzz.running import Reader, command
 from store_cases import BINDING, make_edit, make_key, make_tensors, put
@@ -33,7 +34,12 @@ def _prepare(root: Path) -> None:
         for number in (1, 2, 3):
             put(store, number)
         put(store, 4, retires=("00000003",))
-        store.revert("00000002")
+        store.revert("00000002", _terms(0))
+
+
+def _terms(version: int | None) -> Terms:
+    """Terms that write to every table."""
+    return Terms(version or None, AuditEntry("k", "default", "…"), Request("k", "first", "0" * 64))
 
 
 def _feed(random: Random, root: Path) -> None:
@@ -69,7 +75,9 @@ def _spoil_row(random: Random, root: Path) -> None:
         value = value.encode(errors="surrogatepass")
         value = random.choice((value, value.decode(errors="ignore")))
     with closing(sqlite3.connect(root / DATABASE)) as db, db:
-        table = random.choice(("store", "edits", "edits", "edits"))
+        table = random.choice(("store", "edits", "edits", "edits", "audit", "requests"))
+        for trigger in schema.TRIGGERS:
+            db.execute(f"DROP TRIGGER IF EXISTS {trigger}")
         columns = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
         where = random.choice(("", " WHERE number = 1")) if table == "edits" else ""
         with suppress(sqlite3.IntegrityError):
@@ -96,6 +104,20 @@ def _spoil_schema(random: Random, root: Path) -> None:
         "DROP TABLE edits; CREATE TABLE edits (id TEXT, question TEXT)",
         "DROP TABLE store; CREATE TABLE store (format INTEGER)",
         "UPDATE store SET format = 1; ALTER TABLE edits DROP COLUMN old_answer",
+        "UPDATE store SET format = 4",
+        "DROP TABLE audit",
+        "DROP TABLE audit; CREATE TABLE audit (number INTEGER PRIMARY KEY, time, key)",
+        "DROP TABLE audit; CREATE VIEW audit AS SELECT * FROM edits",
+        "DROP TRIGGER audit_unchanged",
+        "DROP TRIGGER audit_unchanged; CREATE TRIGGER audit_unchanged AFTER INSERT ON audit BEGIN "
+        "DELETE FROM edits; END",
+        "CREATE TRIGGER t AFTER INSERT ON requests BEGIN DELETE FROM edits; END",
+        "ALTER TABLE audit ADD COLUMN more TEXT DEFAULT 'x'",
+        "INSERT INTO audit SELECT number + 1, time, tenant, key, action, edit, version, detail "
+        "FROM audit",
+        "ALTER TABLE requests DROP COLUMN version",
+        "DROP TABLE requests",
+        "ALTER TABLE store DROP COLUMN version",
         "INSERT INTO edits SELECT number + 100, id || 'aa', question, target, answer_before, "
         "answer_after, radius, d_positive, d_negative, positives, positives_source, negative, "
         "image_sha256, created, seconds, steps, loss, method, old_answer, overlaps, retires, "
@@ -166,6 +188,11 @@ def _look(random: Random, root: Path) -> None:
         store.active()
         store.damaged(store.edits())
         store.changed()
+        assert 0 <= store.seen_version <= store.version
+        assert len(store.page(2)) <= 2
+        for line in store.audit(5):
+            json.dumps(line.to_dict())
+        store.done(Request("k", "first", "0" * 64))
         assert store.read_only is False
 
 
@@ -184,7 +211,8 @@ def _take_over(random: Random, root: Path) -> None:
 def _change(random: Random, root: Path) -> None:
     with DiskStore.open(root, BINDING) as store:
         with suppress(BalanceditError):
-            store.commit(make_edit(9), make_key(9), make_tensors(9), b"new")
+            terms = _terms(random.choice((None, 5, 7)))
+            store.commit(make_edit(9), make_key(9), make_tensors(9), b"new", terms)
         for edit_id in list(store.edits()):
             with suppress(BalanceditError):
                 store.revert(edit_id)

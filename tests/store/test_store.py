@@ -19,13 +19,14 @@ import torch
 from balancedit.codebook.pooling import kept_as
 from balancedit.errors import EditNotFoundError, StoreError, StoreMismatchError
 from balancedit.store import Binding, DiskStore, EditStore, MemoryStore
-from balancedit.store.directory import database, files, rows
+from balancedit.store.directory import files, rows, schema
 from balancedit.types import Edit
 from store_cases import (
     BINDING,
     WIDTH,
     assert_held,
     contents,
+    downgrade,
     make_edit,
     make_key,
     make_tensors,
@@ -261,7 +262,7 @@ def test_a_store_without_indexes_is_given_them(root: Path) -> None:
         put(store, 1)
         put(store, 2, retires=("00000001",))
     with sqlite3.connect(root / "store.sqlite3") as db:
-        for name in database._INDEXES:
+        for name in schema.INDEXES:
             db.execute(f"DROP INDEX {name}")
     db.close()
     with DiskStore.open(root, BINDING) as store:
@@ -279,22 +280,10 @@ def test_a_store_without_indexes_is_given_them(root: Path) -> None:
         assert {e.state for e in store.revert("00000002")} == {"reverted", "active"}
 
 
-def of_format_1(root: Path) -> None:
-    """Make the store what the first version of it looked like."""
-    with sqlite3.connect(root / database.NAME) as db:
-        db.execute("ALTER TABLE edits DROP COLUMN old_answer")
-        db.execute("ALTER TABLE edits DROP COLUMN old_tokens")
-        db.execute("UPDATE store SET format = 1")
-    db.close()
-
-
 def test_a_store_of_the_second_format_is_brought_up_to_date(root: Path) -> None:
     with DiskStore.open(root, BINDING, create=True) as store:
         kept = put(store, 1, old_answer="hp")
-    with sqlite3.connect(root / database.NAME) as db:
-        db.execute("ALTER TABLE edits DROP COLUMN old_tokens")
-        db.execute("UPDATE store SET format = 2")
-    db.close()
+    downgrade(root, 2)
     with DiskStore.open(root, BINDING) as store:
         assert store.edits() == {kept.id: kept}
         newer = put(store, 2, old_answer="hp", old_tokens=((5, 2), (6, 7, 2)))
@@ -305,7 +294,7 @@ def test_a_store_of_the_second_format_is_brought_up_to_date(root: Path) -> None:
 def test_a_store_of_the_first_format_is_brought_up_to_date(root: Path) -> None:
     with DiskStore.open(root, BINDING, create=True) as store:
         kept = put(store, 1)
-    of_format_1(root)
+    downgrade(root, 1)
     with DiskStore.open(root, BINDING) as store:
         assert store.edits() == {kept.id: kept}
         newer = put(store, 2, old_answer="hp")
@@ -319,7 +308,7 @@ def test_a_store_of_the_first_format_is_read_where_it_cannot_be_written(
 ) -> None:
     with DiskStore.open(root, BINDING, create=True) as store:
         kept = put(store, 1)
-    of_format_1(root)
+    downgrade(root, 1)
     monkeypatch.setattr("balancedit.store.directory.opening.writable", lambda root: False)
     with DiskStore.open(root, BINDING) as store:
         assert store.edits() == {kept.id: kept}

@@ -20,7 +20,7 @@ import torch
 from balancedit.errors import StoreError
 from balancedit.files import durable
 from balancedit.files.durable import digest, sync_directory, write_durably
-from balancedit.store import DiskStore, MemoryStore
+from balancedit.store import AuditEntry, DiskStore, MemoryStore, Request, Terms
 from balancedit.store.copying import copy_store
 from balancedit.store.directory import files
 from store_cases import BINDING, WIDTH, make_edit, make_key, put
@@ -161,7 +161,10 @@ def test_the_directory_itself_may_be_the_users_link(root: Path, tmp_path: Path) 
 
 def change(root: Path, statement: str, *given: object) -> None:
     with sqlite3.connect(root / "store.sqlite3") as db:
-        db.execute(statement, given)
+        if given:
+            db.execute(statement, given)
+        else:
+            db.executescript(statement)
     db.close()
 
 
@@ -225,6 +228,14 @@ def test_the_size_in_a_record_does_not_decide_how_much_is_read(root: Path, size:
         ("CREATE TRIGGER t AFTER UPDATE ON edits BEGIN DELETE FROM edits; END", "trigger 't'"),
         ("CREATE VIEW v AS SELECT * FROM edits", "view 'v'"),
         ("CREATE TABLE more (x)", "table 'more'"),
+        ("CREATE TRIGGER t AFTER INSERT ON audit BEGIN DELETE FROM edits; END", "trigger 't'"),
+        (
+            "DROP TRIGGER audit_undeleted; CREATE TRIGGER audit_undeleted AFTER INSERT ON audit "
+            "BEGIN UPDATE edits SET target = 'x'; END",
+            "trigger 'audit_undeleted'",
+        ),
+        ("DROP TABLE requests; CREATE VIEW requests AS SELECT * FROM edits", "view 'requests'"),
+        ("DROP TABLE audit; CREATE VIRTUAL TABLE audit USING rtree(a, b, c)", "table 'audit"),
         ("UPDATE store SET format = 'three'", "format"),
         ("UPDATE store SET details = '[1]'", "description"),
         ("UPDATE store SET details = '{'", "description"),
@@ -259,6 +270,27 @@ def test_a_record_of_other_types_is_named(root: Path, column: str, value: object
         pytest.raises(StoreError, match="edit '00000001'"),
     ):
         store.edits()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP TABLE audit",
+        "DROP TABLE audit; CREATE TABLE audit (number)",
+        "DROP TABLE requests",
+        "ALTER TABLE store DROP COLUMN version",
+        "UPDATE store SET version = 'x'",
+    ],
+)
+def test_a_database_without_what_counts_its_changes_is_an_error_of_one_line(
+    root: Path, statement: str
+) -> None:
+    change(root, statement)
+    terms = Terms(audit=AuditEntry("k", "default"), request=Request("k", "r", "0"))
+    with DiskStore.open(root, BINDING) as store:
+        with pytest.raises(StoreError, match="not an edit store"):
+            store.revert("00000001", terms)
+        assert store.edits()["00000001"].state == "active"
 
 
 @pytest.mark.parametrize("width", [2**40, "wide", -3])

@@ -3,7 +3,7 @@ come."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypedDict
 
@@ -66,9 +66,17 @@ def stream_answers(
             raise error.among(batch[error.row], len(rows)) from error
         return [one.answer for one in made]
 
-    def decode(ids: list[int]) -> str:
-        return loaded.prompter.decode(torch.tensor([ids]))[0]
-
     together = list(batches([image for image, _ in rows], how["batch_size"]))
-    ends = loaded.ends | {pad_token(loaded)}  # filled up with once a row is as long as it may be
+    decode, ends = decoding(loaded), stream_ends(loaded)
     return AnswerStream(Asking(together, ask, holding.working, decode, ends))
+
+
+def decoding(loaded: LoadedModel) -> Callable[[list[int]], str]:
+    """What makes an answer's token ids so far its text."""
+    return lambda ids: loaded.prompter.decode(torch.tensor([ids]))[0]
+
+
+def stream_ends(loaded: LoadedModel) -> frozenset[int]:
+    """Tokens behind which a row says nothing more: those that end an answer, and the one that it is
+    filled up with once it is as long as it may be."""
+    return loaded.ends | {pad_token(loaded)}

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from transformers import StoppingCriteriaList
 
-from balancedit.answering.lengths import LONGEST, OwnLengths
+from balancedit.answering.lengths import OwnLengths, most_tokens
 from balancedit.answering.protocol import Answers, Routing
 from balancedit.errors import InputError, PromptError, RoutingError
 from balancedit.inputs.images import solid
@@ -29,10 +29,13 @@ from balancedit.types import BATCH_SIZE, Answer
 
 @dataclass(frozen=True)
 class GeneratedAnswer:
-    """What was generated for a prompt, and its routing decision."""
+    """What was generated for a prompt, its routing decision, and its key (D,) float32 where one was
+    made."""
 
     said: Said
     decision: Decision
+    prompt_tokens: int = 0  # of its own, padding apart; 0 where the prompt was not read again
+    key: torch.Tensor | None = None
 
     @property
     def text(self) -> str:
@@ -46,11 +49,17 @@ class GeneratedAnswer:
         return Answer(self.text, d.fired, d.nearest, d.distance, d.radius, self.said.cut)
 
 
-class _Decoding(NamedTuple):
-    """How answers are decoded. max_new_tokens: None: as many as each needs (`lengths.py`)."""
+class Decoding(NamedTuple):
+    """How answers are decoded. max_new_tokens: of all rows, or of each by itself; None: as many as
+    each needs (`lengths.py`)."""
 
-    max_new_tokens: int | None
-    num_beams: int
+    max_new_tokens: int | tuple[int | None, ...] | None = None
+    num_beams: int = 1
+
+    def most(self, rows: int) -> Sequence[int | None]:
+        """`max_new_tokens` of each row."""
+        new = self.max_new_tokens
+        return new if isinstance(new, tuple) else [new] * rows
 
     @property
     def is_plain(self) -> bool:
@@ -58,7 +67,7 @@ class _Decoding(NamedTuple):
         return self == _PLAIN
 
 
-_PLAIN = _Decoding(None, 1)
+_PLAIN = Decoding()
 
 
 @torch.no_grad()
@@ -76,7 +85,7 @@ def generate_answers(
     max_new_tokens: None: `ANSWER_TOKENS`, and where an edit fires as many as its answer needs.
     more: what `generate` takes beside how it decodes, such as a streamer. Raises `InputError`, with
     the question named where there are several."""
-    how = _Decoding(max_new_tokens, num_beams)
+    how = Decoding(max_new_tokens, num_beams)
     answers: dict[int, GeneratedAnswer] = {}
     for batch in batches([image for image, _ in rows], batch_size):
         try:
@@ -91,7 +100,7 @@ def _answer_batch(
     loaded: LoadedModel,
     method: Answers,
     rows: Sequence[Row],
-    how: _Decoding,
+    how: Decoding,
     more: Mapping[str, Any],
 ) -> list[GeneratedAnswer]:
     """One batch. Where it is remembered what the untouched model said to it, the model runs only if
@@ -105,8 +114,11 @@ def _answer_batch(
                 for d, said in zip(decisions, known.said, strict=True)
             ]
             if not any(d.fired for d in settled):
-                return [GeneratedAnswer(s, d) for s, d in zip(known.said, settled, strict=True)]
-    return _generate_batch(loaded, method, rows, how, more)
+                return [
+                    GeneratedAnswer(s, d, key=key)
+                    for s, d, key in zip(known.said, settled, known.keys, strict=True)
+                ]
+    return generate_batch(loaded, method, rows, how, more)
 
 
 def untouched(loaded: LoadedModel, method: Answers, rows: Sequence[Row]) -> list[Said]:
@@ -117,13 +129,16 @@ def untouched(loaded: LoadedModel, method: Answers, rows: Sequence[Row]) -> list
     return [answer.said for answer in answers]
 
 
-def _generate_batch(
+@torch.no_grad()
+def generate_batch(
     loaded: LoadedModel,
     method: Answers,
     rows: Sequence[Row],
-    how: _Decoding,
+    how: Decoding,
     more: Mapping[str, Any],
 ) -> list[GeneratedAnswer]:
+    """One batch of rows with as many pictures; more: as for `generate_answers`. Raises `InputError`
+    and, where it is about one row, `PromptError`."""
     model: Any = loaded.model
     with method.routing.tracing() as trace:
         asked = method.worded(rows)
@@ -132,9 +147,10 @@ def _generate_batch(
         known = loaded.prefix.inputs(name) if remembered else None
         inputs = known or loaded.prompter.inputs([i for i, _ in asked], [q for _, q in asked])
         prompt = inputs["input_ids"]
-        new = _most_tokens(loaded, inputs, asked, how.max_new_tokens)
+        own = inputs["attention_mask"].sum(1).tolist()
+        most = most_tokens(loaded, asked, prompt.shape[1], own, how.most(len(rows)))
         stopping = StoppingCriteriaList(more.get("stopping_criteria", ()))
-        lengths = OwnLengths(lambda: _limits(method, _decided(trace, len(rows)), new, how))
+        lengths = OwnLengths(lambda: _limits(method, _decided(trace, len(rows)), most, how))
         stopping.append(lengths)
         with (
             loaded.prefix.asked(name, inputs) if remembered else nullcontext(),
@@ -144,18 +160,21 @@ def _generate_batch(
                 **loaded.to_device(inputs),
                 do_sample=False,
                 num_beams=how.num_beams,
-                max_new_tokens=new,
+                max_new_tokens=max(most),
                 pad_token_id=pad_token(loaded),
                 **{**more, "stopping_criteria": stopping},
             )
     per_row = _beams(trace, len(rows))
-    if trace.keys and per_row > 1:
-        _check_beams(trace.stacked_keys().unflatten(0, (-1, per_row)), loaded.dtype)
+    keys = trace.stacked_keys() if trace.keys else None
+    if keys is not None and per_row > 1:
+        _check_beams(keys.unflatten(0, (-1, per_row)), loaded.dtype)
     decisions = _decided(trace, len(rows))
     said = loaded.prompter.said(out, prompt, loaded.ends, lengths.limits)
-    if remembered and how.is_plain and trace.keys and not any(d.fired for d in decisions):
-        loaded.prefix.note(name, _way(method), Noted(said, trace.stacked_keys()))
-    return [GeneratedAnswer(s, d) for s, d in zip(said, decisions, strict=True)]
+    if remembered and how.is_plain and keys is not None and not any(d.fired for d in decisions):
+        loaded.prefix.note(name, _way(method), Noted(said, keys))
+    ours = keys is not None and len(keys) == len(rows) * per_row  # else of prompts beside these
+    own_keys = keys[::per_row] if keys is not None and ours else [None] * len(rows)
+    return [GeneratedAnswer(*row) for row in zip(said, decisions, own, own_keys, strict=True)]
 
 
 def _beams(trace: RouteTrace, rows: int) -> int:
@@ -169,13 +188,13 @@ def _decided(trace: RouteTrace, rows: int) -> Sequence[Decision]:
 
 
 def _limits(
-    method: Answers, decisions: Sequence[Decision], most: int, how: _Decoding
+    method: Answers, decisions: Sequence[Decision], most: Sequence[int], how: Decoding
 ) -> Sequence[int]:
     """Tokens that each answer may have."""
-    if how.max_new_tokens is not None:
-        return [most] * len(decisions)
+    given = how.most(len(decisions))
     taught = (0 if d.fired is None else method.answer_tokens(d.fired) for d in decisions)
-    return [min(most, max(ANSWER_TOKENS, tokens)) for tokens in taught]
+    needed = (max(ANSWER_TOKENS, tokens) for tokens in taught)
+    return [min(m, n) if g is None else m for m, n, g in zip(most, needed, given, strict=True)]
 
 
 def _check_beams(keys: torch.Tensor, dtype: torch.dtype) -> None:
@@ -234,7 +253,7 @@ def _way(method: Answers) -> tuple[str, ...]:
     return (method.name, *(f"{k} {v}" for k, v in sorted(method.binding().items())))
 
 
-def _name(rows: Sequence[Row], how: _Decoding) -> tuple[int, bytes]:
+def _name(rows: Sequence[Row], how: Decoding) -> tuple[int, bytes]:
     """What a batch of prompts is remembered by: its beams, its questions and the pixels shown."""
     digest = hashlib.sha1(usedforsecurity=False)
     for picture, asked in rows:
@@ -258,28 +277,6 @@ def check_prompt(loaded: LoadedModel, row: Row, answer: str | None = None) -> No
             f"question and answer take {tokens + max(n, ANSWER_TOKENS)} tokens; '{loaded.name}' "
             f"holds {limit}"
         )
-
-
-def _most_tokens(
-    loaded: LoadedModel, inputs: Mapping[str, torch.Tensor], rows: Sequence[Row], new: int | None
-) -> int:
-    """How many tokens may be made behind prompts. inputs: of these rows; new: how many are asked
-    for, None: as many as an answer needs. Raises `PromptError` for the first row that is too long
-    for the model with them."""
-    tokens, limit = inputs["input_ids"].shape[1], loaded.context_length
-    wanted = ANSWER_TOKENS if new is None else new
-    if limit is not None and tokens + wanted > limit:
-        lengths = inputs["attention_mask"].sum(1).tolist()
-        row = next((i for i, n in enumerate(lengths) if n + wanted > limit), 0)
-        what = "question" if isinstance(rows[row][1], str) else "conversation"
-        raise PromptError(
-            f"the prompt takes {lengths[row]} tokens; '{loaded.name}' holds {limit}, {wanted} of "
-            f"them for the answer: shorten the {what}",
-            row,
-        )
-    if new is not None:
-        return new
-    return LONGEST if limit is None else min(LONGEST, limit - tokens)
 
 
 def pad_token(loaded: LoadedModel) -> int:

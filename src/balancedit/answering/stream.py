@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -91,12 +92,16 @@ class AnswerStream(Iterator[tuple[int, str]]):
                 for batch in asking.batches:
                     if self._stopped.told.is_set():
                         break
-                    streamer = _Pieces(batch, asking, self._made.put)
+                    give = [partial(self._give, row) for row in batch]
+                    streamer = Pieces(give, asking.decode, asking.ends)
                     answers = asking.ask(batch, streamer=streamer, stopping_criteria=stopping)
                     found.update(zip(batch, answers, strict=True))
             self._made.put([found[row] for row in sorted(found)])
         except BaseException as error:
             self._made.put(error)
+
+    def _give(self, row: int, piece: str) -> None:
+        self._made.put((row, piece))
 
 
 class TextStream(Iterator[str]):
@@ -137,21 +142,24 @@ class _Stopped(StoppingCriteria):
         return torch.full((len(input_ids),), self.told.is_set(), device=input_ids.device)
 
 
-class _Pieces(BaseStreamer):
+class Pieces(BaseStreamer):
     """Turns the tokens of B rows, as `generate` puts them, into the text that each of them adds.
 
-    A piece is held back while its end may still change: a token can be part of a character, and
-    space at the end of an answer is no part of it.
+    give: what is given each row's pieces, None for a row of which none are wanted. decode, ends: as
+    in `Asking`. A piece is held back while its end may still change: a token can be part of a
+    character, and space at the end of an answer is no part of it.
     """
 
     def __init__(
-        self, rows: Sequence[int], asking: Asking, put: Callable[[tuple[int, str]], None]
+        self,
+        give: Sequence[Callable[[str], None] | None],
+        decode: Callable[[list[int]], str],
+        ends: Collection[int],
     ) -> None:
-        self._rows, self._decode, self._ends = rows, asking.decode, asking.ends
-        self._put = put
-        self._ids: list[list[int]] = [[] for _ in rows]
-        self._given = [""] * len(rows)
-        self._ended: set[int] = set()
+        self._give, self._decode, self._ends = give, decode, ends
+        self._ids: list[list[int]] = [[] for _ in give]
+        self._given = [""] * len(give)
+        self._ended = {row for row, wanted in enumerate(give) if wanted is None}
 
     def put(self, value: torch.Tensor) -> None:
         """The prompts' ids (B, T) at first, then a new token of each row, (B,)."""
@@ -170,9 +178,12 @@ class _Pieces(BaseStreamer):
             self._pass_on(row, whole=True)
 
     def _pass_on(self, row: int, *, whole: bool) -> None:
+        give = self._give[row]
+        if give is None:
+            return
         text, given = self._decode(self._ids[row]), self._given[row]
         if not whole and text.endswith("\N{REPLACEMENT CHARACTER}"):
             return
         if text.startswith(given) and len(text) > len(given):
             self._given[row] = text
-            self._put((self._rows[row], text[len(given) :]))
+            give(text[len(given) :])

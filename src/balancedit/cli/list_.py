@@ -33,8 +33,9 @@ def list_(
         chosen = [e for e in held if every or e.state == "active"]
         damaged = store.damaged([e.id for e in chosen])
         model, layer = store.binding.model, store.binding.details.get("layer", "")
+        version = store.version
     if out.json:
-        return shapes.edits(chosen, damaged)
+        return shapes.edits(chosen, damaged, version)
     console = output.console()
     if chosen:
         console.print(edit_table(chosen, {d.id for d in damaged}))
@@ -43,7 +44,9 @@ def list_(
     hidden = f", {others} retired or reverted" if others else ""
     hint = " (--all shows them)" if others and not every else ""
     console.print(
-        f"{active} active{hidden}{hint} · {edits} · {model} · {layer}", style="dim", soft_wrap=True
+        f"{active} active{hidden}{hint} · {edits} · {model} · {layer} · version {version}",
+        style="dim",
+        soft_wrap=True,
     )
     for d in damaged:
         output.note("warning", f"edit {d.id} is left out: {d.reason}")

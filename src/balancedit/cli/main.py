@@ -15,7 +15,7 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from balancedit import shapes
-from balancedit.cli import bench, data, models, output
+from balancedit.cli import bench, data, models, output, serve
 from balancedit.cli.ask import ask
 from balancedit.cli.demo.command import demo
 from balancedit.cli.edit import edit
@@ -51,6 +51,7 @@ for _command, _name in (
 ):
     app.command(_name)(_command)
 app.add_typer(models.app, name="models")
+app.add_typer(serve.app, name="serve")
 app.add_typer(data.app, name="data")
 app.add_typer(bench.app, name="bench")
 

@@ -96,7 +96,13 @@ def warn_of_damage(editor: Editor, known: Collection[DamagedEdit] = ()) -> None:
 
 
 def load_alone(
-    model: str, layer: str | None, device: str | None, dtype: str | None, *, debug: bool
+    model: str,
+    layer: str | None,
+    device: str | None,
+    dtype: str | None,
+    *,
+    prompt: str | None = None,
+    debug: bool,
 ) -> LoadedModel:
     """A model without edits."""
     if not debug:
@@ -104,7 +110,7 @@ def load_alone(
     from balancedit.models.loading import load_model
 
     _check_device(device)
-    return load_model(model, layer=layer, device=device, dtype=dtype)
+    return load_model(model, layer=layer, prompt=prompt, device=device, dtype=dtype)
 
 
 def existing_edits(edits: Path) -> Path | None:

@@ -194,6 +194,16 @@ class Codebook:
             matches.append(self._matches(places[inside], distances[inside]) if len(inside) else [])
         return matches
 
+    def entry(self, entry_id: str) -> tuple[torch.Tensor, float]:
+        """An entry's key (D,) and radius."""
+        place = self._places[entry_id]
+        return self._keys.read(torch.tensor([place]))[0], float(self._radii.rows[place])
+
+    @property
+    def widest(self) -> float:
+        """The largest radius held; 0 where nothing is."""
+        return max(self._radii.rows[self._held.rows].tolist(), default=0.0)
+
     # -- inside ------------------------------------------------------------------------------
 
     def _near(self, query: torch.Tensor, limits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

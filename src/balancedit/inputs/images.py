@@ -61,20 +61,21 @@ _PLUGGED = (
 _DATA_URL = re.compile(r"data:", re.IGNORECASE)
 
 
-def open_image(source: Source) -> Image.Image:
+def open_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """The picture as a new, fully decoded, upright RGB image without metadata.
 
-    Raises `ImageError`, naming the file and the remedy, for anything that is not a usable picture.
-    A Pillow image that is passed in is left as it was.
+    max_pixels: a picture with more is refused before it is decoded. Raises `ImageError`, naming the
+    file and the remedy, for anything that is not a usable picture. A Pillow image that is passed in
+    is left as it was.
     """
     if isinstance(source, Image.Image):
-        return _to_rgb(source, _label(source))
+        return _to_rgb(source, _label(source), max_pixels)
     if isinstance(source, np.ndarray):
         return _from_array(source)
     name = _label(source)
     if isinstance(source, (bytes, bytearray, memoryview)):
         _check_bytes(len(source), name)
-        return _decode(io.BytesIO(source), name)
+        return _decode(io.BytesIO(source), name, max_pixels)
     if not isinstance(source, (str, os.PathLike)):
         raise ImageError(
             f"a picture was expected (a path, bytes, a Pillow image or an array), not a "
@@ -83,7 +84,7 @@ def open_image(source: Source) -> Image.Image:
     if isinstance(source, str) and source.startswith(("http://", "https://")):
         raise ImageError(f"{name} is a web address; download it and give the file")
     if is_data_url(source):
-        return _decode(io.BytesIO(_from_data_url(str(source))), name)
+        return _decode(io.BytesIO(_from_data_url(str(source))), name, max_pixels)
     path = Path(source).expanduser()
     try:
         if path.is_dir():
@@ -93,7 +94,7 @@ def open_image(source: Source) -> Image.Image:
             raise ImageError(f"{name} is not an ordinary file; save the picture to one")
         _check_bytes(found.st_size, name)
         with open(path, "rb") as file:
-            return _decode(file, name)
+            return _decode(file, name, max_pixels)
     except FileNotFoundError as error:
         raise ImageError(f"there is no file {name}; check the path") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
@@ -193,13 +194,13 @@ def _check_bytes(size: int, name: str) -> None:
         )
 
 
-def _check_size(size: tuple[int, int], name: str) -> None:
+def _check_size(size: tuple[int, int], name: str, max_pixels: int = MAX_PIXELS) -> None:
     width, height = size
     if width < 1 or height < 1:
         raise ImageError(f"{name} has no pixels ({width}×{height}); give another picture")
-    if width * height > MAX_PIXELS:
+    if width * height > max_pixels:
         raise ImageError(
-            f"{name} has {width}×{height} pixels, more than {MAX_PIXELS // 1_000_000} million; "
+            f"{name} has {width}×{height} pixels, more than {max_pixels // 1_000_000} million; "
             "scale it down first"
         )
     if max(size) > MAX_ASPECT * min(size):
@@ -209,7 +210,7 @@ def _check_size(size: tuple[int, int], name: str) -> None:
         )
 
 
-def _decode(file: BinaryIO, name: str) -> Image.Image:
+def _decode(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
     """Decode an open file; the size is checked from its header first."""
     head = file.read(4096)
     file.seek(0)
@@ -221,7 +222,7 @@ def _decode(file: BinaryIO, name: str) -> Image.Image:
             image = Image.open(file, formats=[f for f in _FORMATS if f in Image.OPEN])
     except Image.DecompressionBombError as error:
         raise ImageError(
-            f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels; scale it down first"
+            f"{name} has more than {max_pixels // 1_000_000} million pixels; scale it down first"
         ) from error
     except UnidentifiedImageError as error:
         if b"<svg" in head.lower():
@@ -240,7 +241,7 @@ def _decode(file: BinaryIO, name: str) -> Image.Image:
     except Exception as error:  # a broken header makes Pillow's plugins raise nearly anything
         raise _damaged(name, error) from error
     with image:
-        return _to_rgb(image, name)
+        return _to_rgb(image, name, max_pixels)
 
 
 @contextmanager
@@ -257,9 +258,9 @@ def _damaged(name: str, error: Exception) -> ImageError:
     return ImageError(f"{name} is damaged or cut short ({said}); fetch or save it again")
 
 
-def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+def _to_rgb(image: Image.Image, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode, turn upright and convert; `image` itself keeps its mode and metadata."""
-    _check_size(image.size, name)
+    _check_size(image.size, name, max_pixels)
     try:
         with _quietly():
             image.load()

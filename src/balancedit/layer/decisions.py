@@ -30,7 +30,8 @@ class Decision:
     """What was decided for one row. `distance` and `radius` are the nearest entry's.
 
     claims: entries that fire if the untouched model itself gives a certain answer here, the nearest
-    first. While there are any, the row is undecided, and goes through the untouched layer.
+    first. While there are any, the row is undecided, and goes through the untouched layer. given:
+    where one of them fired, the answer that the untouched model was found to give.
     """
 
     fired: str | None = None
@@ -38,6 +39,7 @@ class Decision:
     distance: float | None = None
     radius: float | None = None
     claims: tuple[Claim, ...] = ()
+    given: AnswerIds = field(default=(), compare=False)
 
     @property
     def asked_of(self) -> tuple[AnswerIds, ...]:
@@ -46,8 +48,11 @@ class Decision:
 
     def settled(self, given: Collection[AnswerIds]) -> Decision:
         """The decision once it is known which of those answers the untouched model gives."""
-        won = (c.decision for c in self.claims if not set(c.answers).isdisjoint(given))
-        return next(won, replace(self, claims=()))
+        for claim in self.claims:
+            for ids in claim.answers:
+                if ids in given:
+                    return replace(claim.decision, given=ids)
+        return replace(self, claims=())
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,18 @@ class Router:
             self._first.claims = claims
             self._first.drafts = drafts or no_draft
 
+    @contextmanager
+    def deciding(self, rows: Sequence[Decision]) -> Iterator[None]:
+        """Inside the context prompts are read in batches of as many as there are rows, and these
+        are the decisions on them; they wait for nothing, and no key is looked up."""
+        first, held = self._first, self._decide
+        settings = (first.claims, first.drafts) if first is not None else (False, None)
+        self.decide_by(lambda keys: rows)
+        try:
+            yield
+        finally:
+            self.decide_by(held, claims=settings[0], drafts=settings[1])
+
     @property
     def modules(self) -> tuple[nn.Module, ...]:
         """The modules that are watched: those on the path, and the key layer."""

@@ -129,6 +129,11 @@ class RoutedLayer:
         """Inside the context the model answers as if no edit were held."""
         return self.router.paused()
 
+    def deciding(self, rows: Sequence[Decision]) -> AbstractContextManager[None]:
+        """Inside the context prompts are read in batches of as many as there are rows, and these
+        are the decisions on them."""
+        return self.router.deciding(rows)
+
     def decisions(self, keys: torch.Tensor) -> Sequence[Decision] | None:
         """What is decided just now on prompts with these keys, (B, D) as `tracing` showed them;
         None where that depends on more."""

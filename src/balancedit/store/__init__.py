@@ -8,15 +8,21 @@ from balancedit.store.directory.store import DiskStore
 from balancedit.store.memory import MemoryStore
 from balancedit.store.opening import BACKENDS, open_store
 from balancedit.store.protocol import Binding, DamagedEdit, EditStore, HeldEdit, HeldEdits
+from balancedit.store.terms import AuditEntry, AuditRecord, Done, Request, Terms
 
 __all__ = [
     "BACKENDS",
+    "AuditEntry",
+    "AuditRecord",
     "Binding",
     "DamagedEdit",
     "DiskStore",
+    "Done",
     "EditStore",
     "HeldEdit",
     "HeldEdits",
     "MemoryStore",
+    "Request",
+    "Terms",
     "open_store",
 ]

@@ -15,9 +15,11 @@ from balancedit.store.protocol import EditStore
 def copy_store(source: EditStore, directory: Path) -> None:
     """Copy every edit that is active or retired to a new store at `directory`.
 
-    Reverted edits have no tensors left and stay behind. The copy is made beside its destination and
-    renamed into place. Raises `StoreError` when something is already there, when an edit of the
-    source is damaged, or when writing fails.
+    Reverted edits have no tensors left and stay behind, and so do the audit and the requests that
+    were carried out, which belong to the store they were made in. The copy is at the version that
+    its source was at when copying began. It is made beside its destination and renamed into place.
+    Raises `StoreError` when something is already there, when an edit of the source is damaged, or
+    when writing fails.
     """
     directory = Path(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
@@ -38,7 +40,7 @@ def copy_store(source: EditStore, directory: Path) -> None:
 
 
 def _fill(source: EditStore, directory: Path) -> None:
-    records = source.edits()
+    version, records = source.version, source.edits()
     kept = [i for i, e in records.items() if e.state != "reverted"]
     target = DiskStore.open(directory, source.binding, create=True)
     try:
@@ -55,5 +57,6 @@ def _fill(source: EditStore, directory: Path) -> None:
                     entry.tensors,
                     source.thumbnail(edit_id),
                 )
+        target.continue_from(version)
     finally:
         target.close()

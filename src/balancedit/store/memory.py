@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from balancedit.errors import StoreError
 from balancedit.store import history
+from balancedit.store.ledger import Ledger
 from balancedit.store.protocol import Binding, DamagedEdit, HeldEdit, HeldEdits, checked_key
-from balancedit.types import Edit
+from balancedit.store.terms import NO_TERMS, AuditRecord, Done, Request, Terms
+from balancedit.types import STATES, Edit, EditState
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +26,7 @@ class MemoryStore:
         self._contents: dict[str, tuple[torch.Tensor, dict[str, torch.Tensor]]] = {}
         self._thumbnails: dict[str, bytes | None] = {}
         self._width: int | None = None
+        self._ledger = Ledger()
 
     @property
     def binding(self) -> Binding:
@@ -36,14 +40,26 @@ class MemoryStore:
         """Never."""
         return False
 
+    @property
+    def version(self) -> int:
+        """See `EditStore.version`."""
+        return self._ledger.version
+
+    @property
+    def seen_version(self) -> int:
+        """See `EditStore.seen_version`; nobody else changes anything."""
+        return self._ledger.version
+
     def commit(
         self,
         edit: Edit,
         key: torch.Tensor,
         tensors: Mapping[str, torch.Tensor],
         thumbnail: bytes | None = None,
+        terms: Terms = NO_TERMS,
     ) -> Edit:
         """See `EditStore.commit`; key (D,). Tensors are copied: later changes do not reach it."""
+        self._ledger.check(terms)
         if edit.id in self._edits:
             raise StoreError(f"edit id '{edit.id}' is already in use; make another one")
         key = checked_key(edit, key, self._width)
@@ -52,7 +68,12 @@ class MemoryStore:
         self._contents[edit.id] = (key, {n: t.detach().cpu().clone() for n, t in tensors.items()})
         self._thumbnails[edit.id] = thumbnail
         self._edits.update({e.id: e for e in (kept, *others)})
+        self._counted("edit", edit.id, terms)
         return kept
+
+    def _counted(self, action: str, edit_id: str, terms: Terms) -> None:
+        self._ledger.version += 1
+        self._ledger.keep(action, edit_id, terms)
 
     def edits(self) -> dict[str, Edit]:
         """Every record by id, oldest first."""
@@ -66,6 +87,17 @@ class MemoryStore:
     def active(self) -> list[str]:
         """Ids of the edits in force, oldest first."""
         return [e.id for e in self._edits.values() if e.state == "active"]
+
+    def page(
+        self, limit: int, after: str | None = None, states: Sequence[EditState] = STATES
+    ) -> list[Edit]:
+        """See `EditStore.page`."""
+        newest = iter(reversed(self._edits.values()))
+        if after is not None:
+            start = self.resolve(after)
+            while next(newest).id != start:
+                pass
+        return [*islice((e for e in newest if e.state in states), limit)]
 
     def resolve(self, wanted: str) -> str:
         """See `EditStore.resolve`."""
@@ -86,13 +118,28 @@ class MemoryStore:
         held = [HeldEdit(e, *self._contents[e.id]) for e in records if e.id in self._contents]
         return held, []
 
-    def revert(self, edit_id: str) -> list[Edit]:
+    def revert(self, edit_id: str, terms: Terms = NO_TERMS) -> list[Edit]:
         """See `EditStore.revert`."""
+        self._ledger.check(terms)
         edit_id = history.resolve(self._edits, edit_id)
         changed = history.after_revert(self._edits, edit_id)
         self._edits.update({e.id: e for e in changed})
         self._contents.pop(edit_id, None)
+        self._counted("revert", edit_id, terms)
         return changed
+
+    def note(self, action: str, terms: Terms, edit_id: str | None = None) -> None:
+        """See `EditStore.note`."""
+        self._ledger.check(terms)
+        self._ledger.keep(action, edit_id, terms)
+
+    def audit(self, limit: int, after: int | None = None) -> list[AuditRecord]:
+        """See `EditStore.audit`."""
+        return self._ledger.audit(limit, after)
+
+    def done(self, request: Request) -> Done | None:
+        """See `EditStore.done`."""
+        return self._ledger.done(request)
 
     def changed(self) -> bool:
         """Never: nobody else can reach it."""
@@ -101,6 +148,10 @@ class MemoryStore:
     def thumbnail(self, edit_id: str) -> bytes | None:
         """The encoded picture given with the edit, if any."""
         return self._thumbnails[history.resolve(self._edits, edit_id)]
+
+    def pictured(self, ids: Iterable[str]) -> set[str]:
+        """See `EditStore.pictured`."""
+        return {i for i in ids if self._thumbnails.get(i) is not None}
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from balancedit.errors import StoreError
-from balancedit.types import Edit
+from balancedit.store.terms import NO_TERMS, AuditRecord, Done, Request, Terms
+from balancedit.types import STATES, Edit, EditState
 
 if TYPE_CHECKING:
     import torch
@@ -80,6 +81,20 @@ class DamagedEdit:
     reason: str  # what is wrong with which file, and the remedy
 
 
+class Keeping(Protocol):
+    """What keeps edits, seen by who has learned one."""
+
+    def commit(
+        self,
+        edit: Edit,
+        key: torch.Tensor,
+        tensors: Mapping[str, torch.Tensor],
+        thumbnail: bytes | None = None,
+    ) -> Edit:
+        """See `EditStore.commit`."""
+        ...
+
+
 class EditStore(Protocol):
     """The interface both stores implement; `StoreError` is raised wherever reading or writing
     fails, `EditNotFoundError` for an id that is not held."""
@@ -94,12 +109,25 @@ class EditStore(Protocol):
         """Whether `commit` and `revert` are refused; worth asking before learning an edit."""
         ...
 
+    @property
+    def version(self) -> int:
+        """How many changes there were: one more with every commit and every revert, in the same
+        transaction, without gaps; the same for every process that has the store open."""
+        ...
+
+    @property
+    def seen_version(self) -> int:
+        """The version of what this handle last took over by `active`, 0 before. Its own changes
+        count at once where nobody else's came between."""
+        ...
+
     def commit(
         self,
         edit: Edit,
         key: torch.Tensor,
         tensors: Mapping[str, torch.Tensor],
         thumbnail: bytes | None = None,
+        terms: Terms = NO_TERMS,
     ) -> Edit:
         """Keep an edit, all of it or nothing, and retire those it replaces.
 
@@ -108,6 +136,7 @@ class EditStore(Protocol):
             key: (D,), finite; every key of a store has the same D.
             tensors: its transformation, by name.
             thumbnail: a small encoded picture, to show the edit with.
+            terms: what must hold for it, and what is kept of who asked.
 
         Returns:
             The record as kept.
@@ -127,6 +156,13 @@ class EditStore(Protocol):
         """Ids of the edits in force, oldest first: what `edits` says, without its records."""
         ...
 
+    def page(
+        self, limit: int, after: str | None = None, states: Sequence[EditState] = STATES
+    ) -> list[Edit]:
+        """Up to `limit` records in these states, newest first, beginning behind the edit `after`,
+        whatever its state."""
+        ...
+
     def resolve(self, wanted: str) -> str:
         """The id that equals `wanted` or, failing that, is the only one to begin with it."""
         ...
@@ -144,8 +180,23 @@ class EditStore(Protocol):
         """
         ...
 
-    def revert(self, edit_id: str) -> list[Edit]:
-        """Undo an edit and bring back those it had retired; all records that changed."""
+    def revert(self, edit_id: str, terms: Terms = NO_TERMS) -> list[Edit]:
+        """Undo an edit and bring back those it had retired; all records that changed, its own
+        first. terms: as for `commit`."""
+        ...
+
+    def note(self, action: str, terms: Terms, edit_id: str | None = None) -> None:
+        """Keep who did something that changes no edit, and that a request was carried out (it
+        needs an edit); terms: as for `commit`. The version stays."""
+        ...
+
+    def audit(self, limit: int, after: int | None = None) -> list[AuditRecord]:
+        """Up to `limit` lines of the audit, newest first, those with ids below `after`."""
+        ...
+
+    def done(self, request: Request) -> Done | None:
+        """What a request came to that was carried out within the last day, None where it was not.
+        Raises `RequestReusedError` where another request had its name."""
         ...
 
     def changed(self) -> bool:
@@ -158,6 +209,10 @@ class EditStore(Protocol):
 
     def thumbnail(self, edit_id: str) -> bytes | None:
         """The encoded picture given with the edit, if any."""
+        ...
+
+    def pictured(self, ids: Iterable[str]) -> set[str]:
+        """Those of these edits that have a picture, which is not read."""
         ...
 
     def close(self) -> None:

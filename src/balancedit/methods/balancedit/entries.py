@@ -114,6 +114,15 @@ class Entries:
         """Bring the codebook's index up to date, rather than at the next question."""
         self.codebook.prepare()
 
+    @property
+    def claims(self) -> bool:
+        """Whether an entry has an old answer, so that several may reach for a prompt."""
+        return self._claiming > 0
+
+    def old_tokens(self, edit_id: str) -> tuple[AnswerIds, ...]:
+        """What the untouched model must say where an entry fires; none: it does not matter."""
+        return self._rivals[edit_id].old_tokens
+
     def target(self, edit_id: str) -> str:
         """The answer that an entry teaches."""
         return self._rivals[edit_id].target

@@ -7,6 +7,7 @@ widths (the key's D is that of the key layer's input), P = rephrasings.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,7 +24,7 @@ from balancedit.inputs.pictures import picture_hash
 from balancedit.layer.decisions import AnswerIds, Said
 from balancedit.learning.answer_rows import Residual
 from balancedit.methods.balancedit.config import BalancEditConfig
-from balancedit.methods.protocol import EditRequest
+from balancedit.methods.protocol import EditRequest, LearnedEdit
 from balancedit.methods.routed import Prompt, RoutedLayer
 from balancedit.scope.firing import OldAnswer, old_answer
 from balancedit.scope.radius import Radius, influence_radius
@@ -63,6 +64,21 @@ class MeasuredFact:
         """What the untouched model must say where the edit fires."""
         said = self.untouched_answers
         return old_answer(said) if said else OldAnswer(None)
+
+
+def as_measured(request: EditRequest, learned: LearnedEdit) -> MeasuredFact:
+    """A fact that was learned, as far as it tells which others are the same."""
+    unknown = math.nan
+    d_positive, d_negative = learned.d_positive, learned.d_negative
+    radius = Radius(
+        unknown if learned.radius is None else learned.radius,
+        unknown if d_positive is None else d_positive,
+        unknown if d_negative is None else d_negative,
+    )
+    old = learned.old_answer
+    said = () if old is None else tuple(Said(old, ids) for ids in learned.old_tokens)
+    nothing = torch.empty(0)
+    return MeasuredFact(request, (), learned.key, radius, said, nothing, nothing, None)
 
 
 class Measuring:
@@ -152,9 +168,9 @@ class Measuring:
         *near, far = DISTANCES[self._config.distance](key[None], samples)[0].tolist()
         keep = self._config.degenerate == "keep"
         radius = influence_radius(near, far, self._config.alpha, keep_degenerate=keep)
-        return replace(radius, value=max(radius.value, self._rounding(key)))
+        return replace(radius, value=max(radius.value, self.rounding(key)))
 
-    def _rounding(self, key: torch.Tensor) -> float:
+    def rounding(self, key: torch.Tensor) -> float:
         """How far a prompt's key (D,) may lie from itself when it is read in another batch: less
         than that no radius can be, or the edit would miss its own question."""
         share = torch.finfo(self._routing.loaded.dtype).eps

@@ -19,7 +19,8 @@ from balancedit.learning.loop import Schedule, Start, Trained, frozen
 from balancedit.learning.low_rank import EitherForm, full_weight, is_full, kept, low_rank_start
 from balancedit.methods.balancedit.config import BalancEditConfig
 from balancedit.methods.balancedit.entries import Entries
-from balancedit.methods.balancedit.measuring import MeasuredFact, Measuring
+from balancedit.methods.balancedit.foresight import Foresight
+from balancedit.methods.balancedit.measuring import MeasuredFact, Measuring, as_measured
 from balancedit.methods.balancedit.rivals import ask_the_same
 from balancedit.methods.protocol import EditRequest, LearnedEdit
 from balancedit.methods.routed import RoutedLayer
@@ -210,6 +211,21 @@ class BalancEdit:
         lr = self.config.lr or self.routing.loaded.low_rank_lr
         base = self.routing.layer.base_weight if held is not None and is_full(held) else None
         return low_rank_start(fact.x, fact.y, lr, held, base, self.config.rank)
+
+    def relations(
+        self, request: EditRequest, learned: LearnedEdit
+    ) -> tuple[str | None, tuple[str, ...]]:
+        """Which held edit one that was learned would start from now, and which it would replace
+        (`Entries.relations`)."""
+        return self.entries.relations(as_measured(request, learned))
+
+    def foresee(self, edit: Edit, key: torch.Tensor) -> Foresight:
+        """What would be decided if an edit that was learned were held too; key: (D,)."""
+        return Foresight(self.entries, edit, key, DISTANCES[self.config.distance])
+
+    def finest(self, key: torch.Tensor) -> float:
+        """The smallest radius that an edit with this key (D,) can have."""
+        return self._measuring.rounding(key)
 
     # -- holding -----------------------------------------------------------------------------
 

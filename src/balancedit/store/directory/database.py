@@ -15,71 +15,18 @@ from urllib.parse import quote
 from balancedit.errors import StoreError
 from balancedit.files.durable import sync_directory
 from balancedit.files.regular import check_regular
+from balancedit.store.directory import changes, schema
 from balancedit.store.directory.rows import SINCE, format_of
 from balancedit.store.protocol import Binding
 
 NAME = "store.sqlite3"
 #: Raise it whenever a table changes, `Edit`'s fields included, and teach `upgrade` the change.
-FORMAT = 4
+FORMAT = 5
 #: Since this format a store says what decides its edits' answers, weights and prompt; before it was
 #: bound to a model's whole configuration, and to no prompt.
 BOUND_BY_ANSWERS = 4
 BUSY_SECONDS = 30.0
 _NEW = ".new-"  # where a database is made before it gets its name
-
-# Tuples are JSON texts. `width` is D, known from the first edit on. The thumbnail comes last, so
-# that reading a record does not read the picture.
-_SCHEMA = """
-CREATE TABLE store (
-    one INTEGER PRIMARY KEY CHECK (one = 1),
-    format INTEGER NOT NULL,
-    model TEXT NOT NULL,
-    fingerprint TEXT NOT NULL,
-    method TEXT NOT NULL,
-    details TEXT NOT NULL,
-    width INTEGER
-);
-CREATE TABLE edits (
-    number INTEGER PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
-    question TEXT NOT NULL,
-    target TEXT NOT NULL,
-    answer_before TEXT NOT NULL,
-    answer_after TEXT,
-    radius REAL,
-    d_positive REAL,
-    d_negative REAL,
-    positives TEXT NOT NULL,
-    positives_source TEXT NOT NULL,
-    negative TEXT NOT NULL,
-    image_sha256 TEXT NOT NULL,
-    created TEXT NOT NULL,
-    seconds REAL,
-    steps INTEGER NOT NULL,
-    loss REAL,
-    method TEXT NOT NULL,
-    old_answer TEXT,
-    overlaps TEXT,
-    retires TEXT NOT NULL,
-    state TEXT NOT NULL,
-    retired_by TEXT,
-    warnings TEXT NOT NULL,
-    old_tokens TEXT,
-    key_index INTEGER NOT NULL UNIQUE,
-    key_sha256 TEXT NOT NULL,
-    tensors_size INTEGER NOT NULL,
-    tensors_sha256 TEXT NOT NULL,
-    thumbnail BLOB
-);
-"""
-_TABLES = ("store", "edits")
-# Not part of the format: they make finding ids by state, and edits that wait for another, cost no
-# look at every record. A store made without them is given them when it is next opened for writing.
-_INDEXES = {
-    "edits_by_state": "CREATE INDEX edits_by_state ON edits (state, number, id)",
-    "edits_by_successor": "CREATE INDEX edits_by_successor ON edits (retired_by) "
-    "WHERE retired_by IS NOT NULL",
-}
 
 
 def create_database(root: Path, binding: Binding) -> None:
@@ -94,12 +41,9 @@ def create_database(root: Path, binding: Binding) -> None:
             db.execute("PRAGMA journal_mode = WAL")  # kept in the file, so every opener uses it
             db.execute("PRAGMA synchronous = FULL")
             db.execute("BEGIN IMMEDIATE")
-            for statement in _SCHEMA.split(";"):
-                db.execute(statement)
-            for statement in _INDEXES.values():
-                db.execute(statement)
+            schema.create(db)
             db.execute(
-                "INSERT INTO store VALUES (1, ?, ?, ?, ?, ?, NULL)",
+                "INSERT INTO store VALUES (1, ?, ?, ?, ?, ?, NULL, 0)",
                 (
                     FORMAT,
                     binding.model,
@@ -172,46 +116,21 @@ def _connect(root: Path, options: str) -> sqlite3.Connection:
         # The file may be a stranger's: https://www.sqlite.org/security.html
         db.execute("PRAGMA trusted_schema = OFF")
         db.execute("PRAGMA cell_size_check = ON")
-        _check_schema(db)
+        schema.check(db)
     except BaseException:
         db.close()
         raise
     return db
 
 
-def _check_schema(db: sqlite3.Connection) -> None:
-    """Refuse a database with more in it than the store's own tables and indexes: a trigger would
-    change what is read and written. Raises `sqlite3.DatabaseError`."""
-    for kind, name, table in db.execute("SELECT type, name, tbl_name FROM sqlite_master"):
-        ours = kind == "table" and name in _TABLES
-        if not ours and not (kind == "index" and table in _TABLES):
-            raise sqlite3.DatabaseError(f"it holds a {kind} '{name}', which no store has")
-
-
-def add_indexes(db: sqlite3.Connection) -> None:
-    """Give a store of an earlier version the indexes it lacks, unless somebody is writing."""
-    found = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
-    missing = [statement for name, statement in _INDEXES.items() if name not in found]
-    if not missing:
-        return
-    with suppress(sqlite3.OperationalError):  # busy, or the disk is full: it works without
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            for statement in missing:
-                db.execute(statement)
-            db.execute("COMMIT")
-        finally:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-
-
 def upgrade(db: sqlite3.Connection, binding: Binding | None) -> None:
-    """Bring a store of an earlier format to this one, or where no model says what it is bound to,
+    """Bring a store of an earlier format to this one, or where nothing says what it is bound to,
     as far as that goes. Records of edits stay as they are.
 
     binding: what it was opened for, and found to belong to.
     """
-    reached = FORMAT if binding is not None else BOUND_BY_ANSWERS - 1
+    bound = binding is not None or format_of(db) >= BOUND_BY_ANSWERS
+    reached = FORMAT if bound else BOUND_BY_ANSWERS - 1
     if format_of(db) >= reached:
         return
     db.execute("BEGIN IMMEDIATE")
@@ -225,6 +144,9 @@ def upgrade(db: sqlite3.Connection, binding: Binding | None) -> None:
                 "UPDATE store SET fingerprint = ?, details = ?",
                 (binding.fingerprint, json.dumps(dict(binding.details))),
             )
+        if found < schema.COUNTED <= reached:
+            schema.add_counted(db)
+            db.execute("UPDATE store SET version = ?", (changes.counted(db),))
         db.execute("UPDATE store SET format = ?", (max(found, reached),))
         db.execute("COMMIT")
     finally:

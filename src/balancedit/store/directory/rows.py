@@ -7,10 +7,10 @@ import math
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
-from typing import Any, get_args
+from typing import Any
 
 from balancedit.store import history
-from balancedit.types import Edit, EditState
+from balancedit.types import STATES, Edit, EditState
 
 #: The format a column came with; those not named are as old as any.
 SINCE = {"old_answer": 2, "old_tokens": 3}
@@ -31,7 +31,6 @@ _TEXTS: dict[str, tuple[type, ...]] = {
 #: What SQLite may give for each of `Edit`'s fields; tuples are JSON texts.
 _KINDS = tuple(_TEXTS.get(str(f.type), (str, type(None))) for f in fields(Edit))
 _STATE_AT = _FIELDS.index("state")
-_STATES = get_args(EditState)
 WIDEST = 2**20  # numbers of a key, at most
 _EACH = "SELECT value FROM json_each(?)"
 CONTENT_COLUMNS = ("key_index", "key_sha256", "tensors_size", "tensors_sha256")
@@ -67,10 +66,23 @@ def read_waiting(db: sqlite3.Connection, edit_id: str) -> dict[str, Edit]:
     return _records(db, "WHERE retired_by = ?", edit_id)
 
 
-def _records(db: sqlite3.Connection, where: str, *given: str) -> dict[str, Edit]:
+def read_page(
+    db: sqlite3.Connection, limit: int, after: str | None, states: Sequence[EditState]
+) -> list[Edit]:
+    """Up to `limit` records in these states, newest first, those older than the edit `after`."""
+    where, given = f"WHERE state IN ({_EACH})", [_listed(states)]
+    if after is not None:
+        where += " AND number < (SELECT number FROM edits WHERE id = ?)"
+        given.append(after)
+    return [*_records(db, where, *given, order=f"number DESC LIMIT {limit:d}").values()]
+
+
+def _records(
+    db: sqlite3.Connection, where: str, *given: str, order: str = "number"
+) -> dict[str, Edit]:
     format_ = format_of(db)
     names = [f if SINCE.get(f, 1) <= format_ else f"NULL AS {f}" for f in _FIELDS]
-    rows = db.execute(f"SELECT {', '.join(names)} FROM edits {where} ORDER BY number", given)
+    rows = db.execute(f"SELECT {', '.join(names)} FROM edits {where} ORDER BY {order}", given)
     rows.row_factory = None
     return {row[0]: _record(row) for row in rows}
 
@@ -111,6 +123,12 @@ def read_contents(db: sqlite3.Connection, ids: Iterable[str]) -> dict[str, tuple
     return found
 
 
+def read_pictured(db: sqlite3.Connection, ids: Iterable[str]) -> set[str]:
+    """Those of `ids` whose thumbnail is there; SQLite tells without reading it."""
+    where = f"WHERE id IN ({_EACH}) AND typeof(thumbnail) = 'blob'"
+    return {row[0] for row in db.execute(f"SELECT id FROM edits {where}", (_listed(ids),))}
+
+
 def resolve(db: sqlite3.Connection, wanted: str) -> str:
     """The id that equals or begins with `wanted`; see `history.resolve`."""
     if db.execute("SELECT 1 FROM edits WHERE id = ?", (wanted,)).fetchone():
@@ -130,7 +148,7 @@ def _record(row: Sequence[Any]) -> Edit:
         if type(value) not in kinds:
             kind = type(value).__name__
             raise sqlite3.DatabaseError(f"edit '{values[0]}': its {name} is of type {kind}")
-    if values[_STATE_AT] not in _STATES:
+    if values[_STATE_AT] not in STATES:
         raise sqlite3.DatabaseError(f"edit '{values[0]}': its state is '{values[_STATE_AT]}'")
     try:
         for at in _TUPLES_AT:

@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING
 from balancedit.errors import DamagedEditError, EditNotFoundError, StoreError
 from balancedit.files.durable import digest, write_durably
 from balancedit.store import history
-from balancedit.store.directory import database, files, opening, rows
+from balancedit.store.directory import changes, database, files, opening, rows, schema
 from balancedit.store.directory.failures import explained
+from balancedit.store.directory.looking import Records
 from balancedit.store.directory.transactions import Transactions
 from balancedit.store.protocol import Binding, DamagedEdit, HeldEdit, HeldEdits, checked_key
+from balancedit.store.terms import NO_TERMS, Terms
 from balancedit.types import Edit
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ CHECKED_EDITS, CHECKED_BYTES = 256, 256 * 2**20
 _DAMAGE_REMEDY = "restore it from a copy, or revert the edit and make it again"
 
 
-class DiskStore:
+class DiskStore(Records):
     """Edits in a directory; see `EditStore` for what each method promises.
 
     Made by `DiskStore.open`. One handle may be used by several threads, and several processes may
@@ -47,8 +49,7 @@ class DiskStore:
     def __init__(
         self, root: Path, opened: tuple[sqlite3.Connection, bool], *, writable: bool, bound: bool
     ) -> None:
-        self.root = root
-        self._transactions = Transactions(root, opened, writable=writable)
+        super().__init__(root, Transactions(root, opened, writable=writable))
         self._bound = bound  # opened for a model, so edits may be added
         self._form = opening.key_form(root, self.binding)
 
@@ -92,19 +93,9 @@ class DiskStore:
                 opened[0].close()
                 raise
         if writable:
-            database.add_indexes(opened[0])
+            schema.add_missing(opened[0], rows.format_of(opened[0]))
         store._transactions.sweep()
         return store
-
-    @property
-    def binding(self) -> Binding:
-        """What the held edits belong to, as the store's maker gave it; see `opening.check`."""
-        return self._transactions.binding
-
-    @property
-    def read_only(self) -> bool:
-        """Whether the directory could not be written when it was opened."""
-        return not self._transactions.writable
 
     def commit(
         self,
@@ -112,6 +103,7 @@ class DiskStore:
         key: torch.Tensor,
         tensors: Mapping[str, torch.Tensor],
         thumbnail: bytes | None = None,
+        terms: Terms = NO_TERMS,
     ) -> Edit:
         """See `EditStore.commit`; key (D,). It is on the disk when this returns."""
         if not self._bound:
@@ -122,6 +114,7 @@ class DiskStore:
         path = files.tensor_path(self.root, edit.id)
         packed = files.pack(tensors)
         with self._transactions.writing(f"keep edit '{edit.id}'") as db:
+            changes.check(db, terms)
             width, index = rows.key_width(db), rows.last_key(db)
             held = rows.read_records(db, [edit.id, *edit.retires])
             if self._transactions.was_outrun and edit.radius is not None:
@@ -145,27 +138,9 @@ class DiskStore:
             content = (index + 1, digest(key_data), len(packed), digest(packed))
             rows.insert(db, kept, content, thumbnail)
             rows.update(db, retired)
+            changes.count(db)
+            changes.keep(db, "edit", edit.id, terms)
         return kept
-
-    def edits(self) -> dict[str, Edit]:
-        """Every record by id, oldest first; reads the database only, no file per edit."""
-        with self._transactions.reading("read its records") as db:
-            return rows.read_records(db)
-
-    def records(self, ids: Iterable[str]) -> dict[str, Edit]:
-        """See `EditStore.records`."""
-        with self._transactions.reading("read its records") as db:
-            return rows.read_records(db, ids)
-
-    def active(self) -> list[str]:
-        """Ids of the edits in force, oldest first."""
-        with self._transactions.reading("read its records", looks=True) as db:
-            return rows.read_ids(db, "active")
-
-    def resolve(self, wanted: str) -> str:
-        """See `EditStore.resolve`."""
-        with self._transactions.reading("read its records") as db:
-            return rows.resolve(db, wanted)
 
     def held(self, ids: Iterable[str]) -> tuple[HeldEdits, list[DamagedEdit]]:
         """See `EditStore.held`. Files' sizes are compared at once, and where there are few edits
@@ -266,28 +241,25 @@ class DiskStore:
         now = self.records(d.id for d in damaged)
         return [d for d in damaged if now[d.id].state != "reverted"]
 
-    def revert(self, edit_id: str) -> list[Edit]:
+    def revert(self, edit_id: str, terms: Terms = NO_TERMS) -> list[Edit]:
         """See `EditStore.revert`; the record and the key stay, the tensor file goes."""
         with self._transactions.writing(f"revert edit '{edit_id}'") as db:
+            changes.check(db, terms)
             edit_id = rows.resolve(db, edit_id)
             held = rows.read_records(db, [edit_id]) | rows.read_waiting(db, edit_id)
             changed = history.after_revert(held, edit_id)
             rows.update(db, changed)
+            changes.count(db)
+            changes.keep(db, "revert", edit_id, terms)
         # After the commit: a kill before leaves the edit whole, a kill here a file for the sweep.
         with suppress(OSError):
             files.remove_tensors(self.root, edit_id)
         return changed
 
-    def changed(self) -> bool:
-        """Whether another handle has committed since this one last looked."""
-        return self._transactions.changed()
-
-    def thumbnail(self, edit_id: str) -> bytes | None:
-        """The encoded picture given with the edit, if any."""
-        with self._transactions.reading("read a picture") as db:
-            edit_id = rows.resolve(db, edit_id)
-            row = db.execute("SELECT thumbnail FROM edits WHERE id = ?", (edit_id,)).fetchone()
-            return row[0]
+    def continue_from(self, version: int) -> None:
+        """Count on from another store's version, whose edits these are."""
+        with self._transactions.writing("count its changes") as db:
+            db.execute("UPDATE store SET version = max(version, ?)", (version,))
 
     def close(self) -> None:
         """The last handle to close leaves a single file to copy."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from balancedit.errors import StoreError
-from balancedit.store.directory import database, files, opening, rows
+from balancedit.store.directory import changes, database, files, opening, rows
 from balancedit.store.directory.failures import explained
 
 
@@ -28,25 +28,26 @@ class Transactions:
         self.writable = writable
         self.binding = database.read_binding(self._db, root)
         self._lock = threading.RLock()
-        self._seen = self._version()  # when the records were last looked at
+        self._seen = self._stamp()  # when the records were last looked at
+        self.seen_version = 0  # `EditStore.seen_version`
 
     def changed(self) -> bool:
         """Whether another handle has committed since this one last looked."""
         with self._lock, explained(self._root, "look for changes"):
-            return self._version() != self._seen
+            return self._stamp() != self._seen
 
     @property
     def was_outrun(self) -> bool:
         """Whether another handle has committed since the records were last looked at; asked where
         the write lock is held, nobody can any more."""
-        return self._version() != self._seen
+        return self._stamp() != self._seen
 
     def close(self) -> None:
         """Close the database."""
         with self._lock, explained(self._root, "close it"):
             self._db.close()
 
-    def _version(self) -> tuple[int, ...]:
+    def _stamp(self) -> tuple[int, ...]:
         """A value that differs once another handle has committed."""
         if self._immutable:
             # Such a connection never looks at the file again; whoever replaced it changed these.
@@ -59,14 +60,15 @@ class Transactions:
         """One consistent view of the database. looks: what is read now is what `changed` compares
         with; noted before the rows are, so that a commit in between is reported, not missed."""
         with self._lock, explained(self._root, doing):
-            if self._immutable and self._version() != self._seen:
+            if self._immutable and self._stamp() != self._seen:
                 self._db.close()
                 self._db, self._immutable = database.connect(self._root, writable=False)
                 self.binding = opening.check(self._root, self._db, self.binding)
             self._db.execute("BEGIN")
             try:
                 if looks:
-                    self._seen = self._version()
+                    self._seen = self._stamp()
+                    self.seen_version = changes.version(self._db)
                 yield self._db
             finally:
                 if self._db.in_transaction:
@@ -83,8 +85,12 @@ class Transactions:
         with self._lock, explained(self._root, doing):
             self._db.execute("BEGIN IMMEDIATE")
             try:
+                outrun = self.was_outrun
                 yield self._db
+                version = changes.version(self._db)
                 self._db.execute("COMMIT")
+                if not outrun:  # else what others changed is still to be taken over
+                    self.seen_version = version
             except BaseException:
                 if self._db.in_transaction:
                     with suppress(sqlite3.Error):

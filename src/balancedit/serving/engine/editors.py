@@ -1,0 +1,125 @@
+"""Batches on real editors: one loaded model, an editor for each tenant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from balancedit.answering.together import Wish
+from balancedit.editor import Editor
+from balancedit.errors import BalanceditError
+from balancedit.inputs.conversation import Dialogue, opened
+from balancedit.inputs.pairing import Row
+from balancedit.inputs.pictures import each
+from balancedit.models.loading import LoadedModel
+from balancedit.serving.engine.protocol import Answered, Ask
+from balancedit.serving.engine.runner import Held, Outcome, Question
+from balancedit.serving.tenants import Tenants
+
+T = TypeVar("T")
+
+#: Texts up to so many characters are of one length.
+_SHORT = 64
+
+
+def editor_for(loaded: LoadedModel, tenants: Tenants, **options: Any) -> Callable[[str], Editor]:
+    """What opens the editor of a tenant by name. options: as for `Editor.on`. Opening raises
+    `UnknownTenantError`, `StoreError`."""
+
+    def open_editor(tenant: str) -> Editor:
+        return Editor.on(loaded, edits=tenants.place(tenant), **options)
+
+    return open_editor
+
+
+class Editors:
+    """Runs batches and works on the editors of one model (`runner.Runner`).
+
+    open_editor: gives a tenant's editor, when it is first asked for; all of them share the model.
+    """
+
+    def __init__(self, open_editor: Callable[[str], Editor]) -> None:
+        self._open = open_editor
+        self._editors: dict[str, Editor] = {}
+        self._held: dict[str, Held] = {}
+        self._seen: dict[str, tuple[tuple[str, ...], int]] = {}
+
+    def opened(self, asked: Ask) -> Row:
+        """See `Runner.opened`."""
+        return opened(asked.turns)
+
+    def bucket(self, asked: Ask, row: Row) -> Hashable:
+        """Questions with the same edits in force, as many pictures, and texts of about one length:
+        few processors mix numbers of pictures, and padding costs as much as a token does."""
+        pictures, text = row
+        texts = text.texts if isinstance(text, Dialogue) else [text]
+        length = max(_SHORT, sum(map(len, texts)) - 1).bit_length()
+        return asked.tenant, asked.base, len(each(pictures)), length
+
+    def answer(self, questions: Sequence[Question]) -> Sequence[Outcome]:
+        """See `Runner.answer`. Raises `InputError`, `StoreError` where there is no such tenant."""
+        asked = questions[0].asked
+        editor = self.of(asked.tenant)
+        made = editor.ask_together([_wish(question) for question in questions], base=asked.base)
+        version = self._note(asked.tenant, editor).version
+        return [
+            one
+            if isinstance(one, BalanceditError)
+            else Answered(one.answer, version, one.prompt_tokens, len(one.said.ids))
+            for one in made
+        ]
+
+    def work(self, tenant: str, work: Callable[[Editor], T]) -> T:
+        """See `Runner.work`."""
+        editor = self.of(tenant)
+        try:
+            return work(editor)
+        finally:
+            self._note(tenant, editor)
+
+    def held(self) -> Mapping[str, Held]:
+        """See `Runner.held`."""
+        return dict(self._held)
+
+    def of(self, tenant: str) -> Editor:
+        """A tenant's editor. Raises `InputError`, `StoreError`."""
+        if tenant not in self._editors:
+            self._editors[tenant] = self._open(tenant)
+        return self._editors[tenant]
+
+    def stored(self) -> Mapping[str, int]:
+        """Versions that the stores of the tenants who were asked about are at, which others may
+        have written to; any thread may ask. Raises `StoreError`."""
+        return {tenant: editor.store.version for tenant, editor in [*self._editors.items()]}
+
+    def close(self) -> None:
+        """Let go of all stores."""
+        for editor in self._editors.values():
+            editor.close()
+
+    def _note(self, tenant: str, editor: Editor) -> Held:
+        """Keep what a tenant has now, and give it."""
+        version, known = self._version(tenant, editor), self._held.get(tenant)
+        if known is None or known.version != version:
+            known = self._held[tenant] = Held(version, editor.edits_in_force)
+        return known
+
+    def _version(self, tenant: str, editor: Editor) -> int:
+        """Of the edits that a tenant's editor holds."""
+        own = getattr(editor, "version", None)
+        if isinstance(own, int):
+            return own
+        active = tuple(editor._method.active())
+        seen, number = self._seen.get(tenant, ((), 0))
+        if active != seen:
+            seen, number = self._seen[tenant] = active, number + 1
+        return number
+
+
+def _wish(question: Question) -> Wish:
+    assert question.row is not None, "a question goes into a batch once it is open"
+
+    def gone() -> bool:
+        return question.gone
+
+    return Wish(question.row, question.asked.max_new_tokens, gone, question.give)

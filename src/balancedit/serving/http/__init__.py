@@ -1,0 +1,1 @@
+"""The HTTP side: routers, keys, limits. What answers lies behind `serving.engine.protocol`."""
