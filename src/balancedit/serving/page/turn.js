@@ -34,7 +34,7 @@ export function turnOf({ picture, before, question, onState, onGiveBack }) {
     put(source);
     put(status);
     put(text, el("span", { class: "caret", "aria-hidden": "true" }), el("span", { class: "unseen" }, "The answer is coming."));
-    put(actions, button("Stop", () => mine.abort(), { class: "quiet" }));
+    act(button("Stop", () => mine.abort(), { class: "quiet" }));
     onState(turn);
     try {
       const { text: whole, decision } = await ask(prompt(), {
@@ -56,13 +56,20 @@ export function turnOf({ picture, before, question, onState, onGiveBack }) {
     }
   }
 
+  /** What can be done now; who was at what could be done before goes on there. */
+  function act(...now) {
+    const here = actions.contains(document.activeElement);
+    put(actions, ...now);
+    if (here) node.querySelector(".actions button, .status button")?.focus();
+  }
+
   /** What came stays to be read, and the question can be asked again or taken back to be changed. */
   function failed(why, come) {
     put(text, come ? said(come) : el("span", { class: "soft" }, "(no answer)"));
     const again = button("Ask again", start);
     const back = button("Change the question", () => onGiveBack(turn), { class: "quiet" });
-    put(actions);
     put(status, why ? notice("bad", why.title, why.remedy, again, back) : notice("warn", "Stopped.", "The answer is not whole.", again, back));
+    act();
   }
 
   function decided(decision) {
@@ -72,7 +79,7 @@ export function turnOf({ picture, before, question, onState, onGiveBack }) {
     const why = before.length === 0 ? button("Why?", () => explain(why), { class: "quiet", "aria-expanded": "false" }) : null;
     const correct = may("edit") && picture ? button("Correct this", open) : null;
     const none = may("edit") && !picture ? el("span", { class: "soft small" }, "To correct an answer, ask about a picture.") : null;
-    put(actions, correct, why, none);
+    act(correct, why, none);
     if (decision?.fired) withoutEdits();
   }
 
