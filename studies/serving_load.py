@@ -275,15 +275,13 @@ async def under_change(
     engine: Worker, facts: Sequence[Fact], asked: Sequence[Query], clients: int, every: float
 ) -> tuple[list[Any], dict[str, Any], list[Change]]:
     """Clients ask while edits land; what each question was answered, and how fast."""
-    stop, seen = asyncio.Event(), list[int]()
-    back = 0
+    stop, back = asyncio.Event(), 0
 
     async def ask(query: Query) -> Answered:
         nonlocal back
         started_at = engine.version(DEFAULT_TENANT)
         made = await engine.ask(query.ask)
         back += made.version < started_at
-        seen.append(made.version)
         return made
 
     changing = asyncio.create_task(change(engine, facts, every, stop))
