@@ -21,6 +21,7 @@ SMALLEST = {
     "loading.py": ["--rounds", "1"],
     "paper_cost.py": [],
     "picture_table.py": ["--kinds", "name", "--methods", "ft,balancedit", "--out", "."],
+    "preview_cost.py": ["--logged", "60", "--samples", "4", "--edits", "1", "--held", "1"],
     "probing.py": ["--edits", "1", "--rounds", "1"],
     "raw_cost.py": ["--rounds", "1"],
     "routing_trace.py": [],

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from balancedit.answering.together import Outcome as Made
 from balancedit.answering.together import Wish
 from balancedit.editor import Editor
 from balancedit.errors import BalanceditError, InputError
@@ -19,6 +20,8 @@ from balancedit.serving.engine.runner import Held, Outcome, Question
 from balancedit.serving.tenants import Tenants
 
 T = TypeVar("T")
+#: Given a tenant, its editor, and rows with what came of them, in the inference thread.
+Tell = Callable[[str, Editor, Sequence[tuple[Row, Made]]], None]
 
 #: Texts up to so many characters are of one length.
 _SHORT = 64
@@ -38,10 +41,12 @@ class Editors:
     """Runs batches and works on the editors of one model (`runner.Runner`).
 
     open_editor: gives a tenant's editor, when it is first asked for; all of them share the model.
+    tell: told what is answered with edits in force, but for rows that nobody waited for to their
+    end; it must be quick, and not raise.
     """
 
-    def __init__(self, open_editor: Callable[[str], Editor]) -> None:
-        self._open = open_editor
+    def __init__(self, open_editor: Callable[[str], Editor], tell: Tell | None = None) -> None:
+        self._open, self._tell = open_editor, tell
         self._editors: dict[str, Editor] = {}
         self._held: dict[str, Held] = {}
 
@@ -63,6 +68,9 @@ class Editors:
         editor = self.of(asked.tenant)
         made = editor.ask_together([_wish(question) for question in questions], base=asked.base)
         version = self._note(asked.tenant, editor).version
+        if self._tell is not None and not asked.base:
+            pairs = zip(questions, made, strict=True)
+            self._tell(asked.tenant, editor, [(q.row, m) for q, m in pairs if q.row and not q.gone])
         return [
             one
             if isinstance(one, BalanceditError)
