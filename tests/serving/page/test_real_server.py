@@ -15,7 +15,7 @@ pytest.importorskip("playwright", reason="playwright comes with the extra `dev`"
 pytest.importorskip("fastapi", reason="fastapi comes with the extra `serve`")
 
 from playwright.sync_api import expect
-from steps import answer_of, ask, correct, logged, press, preview, show_owl
+from steps import answer_of, ask, correct, logged, press, preview, show_owl, width_of
 
 PATIENCE = 120_000  # milliseconds, of a machine that is busy with other tests
 
@@ -57,7 +57,7 @@ def test_the_whole_story(browser: Any, link: str) -> None:
     assert len(logged(shown)) == 1, "the question itself, which was logged"
     assert shown.locator(".before").inner_text() == before
     assert shown.locator(".after").inner_text() == "parrot"
-    assert shown.locator("img").evaluate("i => i.decode().then(() => i.naturalWidth > 0)")
+    assert width_of(shown.locator("img")) > 0
     slider = shown.locator("input[type=range]")
     with tab.expect_response("**/radius"):
         slider.press("End")
@@ -72,7 +72,7 @@ def test_the_whole_story(browser: Any, link: str) -> None:
     tab.click("nav >> text=Edits")
     entry = tab.locator(".entry")
     assert "parrot" in entry.locator(".after").inner_text()
-    assert entry.locator("img").evaluate("i => i.decode().then(() => i.naturalWidth > 0)")
+    assert width_of(entry.locator("img")) > 0
     press(entry, "Undo")
     press(entry, "Yes, undo it")
     expect(tab.locator(".notice.good")).to_contain_text("is undone")
