@@ -174,9 +174,10 @@ def test_a_key_for_several_tenants_chooses_one(open_page: Any, fake: Fake) -> No
     teach(fake)
     tab = open_page()
     ask(tab)
-    assert fake.tenants_asked[-1] == "default"
+    assert fake.tenants_asked[0] == "default"
     tab.select_option("#tenants", "zoo")
     assert tab.locator(".turn").count() == 0, "nothing of another's stays"
+    fake.tenants_asked.clear()
     go(tab, "Edits")
     assert width_of(tab.locator(".entry img")) == 96
-    assert fake.tenants_asked[-1] == "zoo", "of pictures too"
+    assert set(fake.tenants_asked) == {"zoo"}, "pictures too"

@@ -75,10 +75,11 @@ def test_the_whole_story(browser: Any, link: str) -> None:
     assert width_of(entry.locator("img")) > 0
     press(entry, "Undo")
     press(entry, "Yes, undo it")
-    expect(tab.locator(".notice.good")).to_contain_text("is undone")
+    expect(tab.locator("#view-edits .notice.good")).to_contain_text("is undone")
     tab.click("nav >> text=Audit")
     expect(tab.locator(".line")).to_have_count(3)
     tab.click("nav >> text=Ask")
+    expect(turn.locator(".notice")).to_contain_text("is no longer in force")
     press(tab, "New conversation")
     assert answer_of(ask(tab)) == before
     assert faults == []

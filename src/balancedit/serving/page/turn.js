@@ -6,8 +6,8 @@ import { correction } from "./correct.js";
 import { button, el, notice, put, said, say, waiting } from "./dom.js";
 import { change, named, record, thumbnail, undo } from "./edit.js";
 import { reachBar, reachWords } from "./reach.js";
-import { call, may } from "./session.js";
-import { number, sentence, told } from "./words.js";
+import { call, changes, may } from "./session.js";
+import { number, sentence, short, told } from "./words.js";
 
 /** A turn of a conversation. `before` are the turns that came before it; `onState` is told whenever
  *  it begins or ends. Returns { node, question, answer, busy, start, stop }. */
@@ -176,8 +176,15 @@ export function turnOf({ picture, before, question, onState, onGiveBack }) {
       }
     });
     const warnings = (edit.warnings ?? []).join(" ");
-    put(below, notice(warnings ? "warn" : "good", `Edit ${edit.id.slice(0, 8)} is in force.`, warnings || "The answer above was given with it.", back));
+    const done = notice(warnings ? "warn" : "good", `Edit ${short(edit.id)} is in force.`, warnings || "The answer above was given with it.", back);
+    put(below, done);
     back.focus();
+    changes.addEventListener("changed", async function look() {
+      const now = done.isConnected && (await record(edit.id));
+      if (done.isConnected && !back.disabled && now?.state !== "active" && now)
+        done.replaceWith(notice("warn", `Edit ${short(edit.id)} is no longer in force.`, "It was undone or replaced elsewhere; ask again to see the answer now."));
+      if (!done.isConnected) changes.removeEventListener("changed", look);
+    });
   }
 
   return turn;
