@@ -173,7 +173,7 @@ def test_a_key_for_several_tenants_chooses_one(open_page: Any, fake: Fake) -> No
     fake.tenants = ["default", "zoo"]
     teach(fake)
     tab = open_page()
-    ask(tab)
+    width_of(ask(tab).locator(".given img"))
     assert fake.tenants_asked[0] == "default"
     tab.select_option("#tenants", "zoo")
     assert tab.locator(".turn").count() == 0, "nothing of another's stays"
