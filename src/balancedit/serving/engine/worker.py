@@ -87,6 +87,7 @@ class Worker:
         with self._changed:
             self._check_alive()
             item = self._batcher.add_question(job, deadline=deadline)
+        question.ended = partial(_answer_early, item, question)
         try:
             async with self._until(deadline):
                 async with self._opening:
@@ -251,7 +252,7 @@ class Worker:
             questions = [job.doing for job in jobs if isinstance(job.doing, Question)]
             made = self._runner.answer(questions)
             return [
-                Draining() if question.gone else one  # whoever waits yet was not the one to go
+                Draining() if question.is_cut else one  # whoever waits yet was not the one to go
                 for question, one in zip(questions, made, strict=True)
             ]
         except BalanceditError as error:
@@ -284,6 +285,13 @@ def _piece(question: Question, on_piece: Callable[[str], None], piece: str) -> N
     """Hand a piece on, in the loop, while it is wanted."""
     if not question.gone:
         on_piece(piece)
+
+
+def _answer_early(item: JobItem, question: Question, answered: Answered) -> None:
+    """A row is whole while others of its batch go on."""
+    if not question.is_cut:
+        question.answered = True
+        deliver([(item, answered)])
 
 
 def _failed(error: Exception) -> Failed:
