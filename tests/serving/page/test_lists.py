@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -42,10 +43,11 @@ def test_no_edits(open_page: Any) -> None:
 
 
 def test_what_is_being_fetched_has_a_place(open_page: Any, fake: Fake) -> None:
-    fake.slow["GET /v1/edits"] = 0.5
+    held = fake.held["GET /v1/edits"] = threading.Event()
     tab = open_page()
     go(tab, "Edits")
     tab.wait_for_selector(".waiting")
+    held.set()
     tab.wait_for_selector(".nothing")
     assert tab.locator(".waiting").count() == 0
 

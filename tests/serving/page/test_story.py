@@ -110,6 +110,15 @@ def test_the_slider_decides_at_once(open_page: Any, fake: Fake) -> None:
     assert edit["radius"] == pytest.approx(0.1 + 0.192 * 9.9)
 
 
+def test_what_a_preview_leaves_open_is_said(open_page: Any, fake: Fake) -> None:
+    fake.most, fake.undecided = 2, 3
+    shown = preview(correct(ask(open_page())))
+    assert "4 of 8" in shown.locator("h3").inner_text()
+    assert "Of 3 it cannot be said." in shown.locator("h3").inner_text()
+    assert "The 2 nearest are shown." in shown.inner_text()
+    assert len(logged(shown)) == 2
+
+
 def test_other_wordings_and_a_guess_are_sent(open_page: Any, fake: Fake) -> None:
     turn = ask(open_page())
     form = correct(turn)

@@ -41,7 +41,7 @@ export function correction({ picture, question, answer, later, onClose, onCommit
   const node = el(
     "section",
     { class: "correction stack", "aria-label": "Correct the answer", on: { keydown: (event) => event.key === "Escape" && close() } },
-    el("h3", {}, "Correct “", said(answer), "”"),
+    el("h2", { class: "about" }, "Correct “", said(answer), "”"),
     form,
     outcome,
   );
