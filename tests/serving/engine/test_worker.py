@@ -112,8 +112,7 @@ def with_engine(
             await asyncio.wait_for(story(engine, model), SOON)
         finally:
             model.go.set()
-            engine.stop()
-            engine._thread.join(SOON)
+            engine.stop(SOON)
         assert not engine._thread.is_alive()
 
     asyncio.run(told())
