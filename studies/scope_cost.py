@@ -23,12 +23,12 @@ import torch
 import typer
 from rich.console import Console
 from rich.table import Table
-from serving import made_up, material, ratio, seconds, step_seconds
 
 from balancedit import Editor
 from balancedit.data import pocket
 from balancedit.files.compact import write_lines
 from balancedit.models.loading import load_model
+from serving import made_up, material, ratio, seconds, step_seconds
 
 SCOPES = ("paper", "answer-aware")
 OTHER = "What colour is the background?"

@@ -1,5 +1,5 @@
-"""Chromium for the tests of pages: playwright's own, or the one that BALANCEDIT_CHROMIUM or the path
-names. Where there is none they are skipped with the reason, but never in CI, nor where one is named."""
+"""Chromium for the tests of pages: playwright's own, or the one that BALANCEDIT_CHROMIUM or the
+path names. Where there is none they are skipped, but never in CI, nor where one is named."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from balancedit.preview.preview import Preview
     from balancedit.store.protocol import Binding, DamagedEdit
     from balancedit.types import Answer, Edit, Explanation, FailedEdit, Neighbour
 
@@ -87,8 +88,18 @@ def explanation(why: Explanation) -> Shape:
 
 def explained(why: Explanation) -> Shape:
     """The same with the names of `asked`."""
-    shape = explanation(why)
+    return explained_as(explanation(why))
+
+
+def explained_as(shape: Shape) -> Shape:
+    """The shape of `explanation` with the names of `asked`."""
+    shape = dict(shape)
     return {"question": shape.pop("question")} | _as_answered(shape)
+
+
+def preview(made: Preview) -> Shape:
+    """An edit that was not made, and what it would change."""
+    return made.to_dict()
 
 
 def error(message: str, kind: str) -> Shape:

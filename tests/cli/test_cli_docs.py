@@ -19,7 +19,18 @@ def test_the_page_shows_what_the_commands_print(run, shared_pocket, monkeypatch)
 
 def test_every_command_and_option_is_documented(run) -> None:
     page = documented.PAGE.read_text()
-    for name in ("demo", "ask", "edit", "edit-many", "explain", "list", "show", "revert", "models"):
+    for name in (
+        "demo",
+        "ask",
+        "edit",
+        "edit-many",
+        "preview",
+        "explain",
+        "list",
+        "show",
+        "revert",
+        "models",
+    ):
         assert f"\n## {name}\n" in page
         help_text = run(name, "--help").out
         options = {w for w in help_text.split() if w.startswith("--")} - {"--help"}

@@ -22,6 +22,7 @@ from balancedit.cli.edit import edit
 from balancedit.cli.edit_many import edit_many
 from balancedit.cli.explain import explain
 from balancedit.cli.list_ import list_
+from balancedit.cli.preview import preview
 from balancedit.cli.revert import revert
 from balancedit.cli.show import show
 from balancedit.errors import BalanceditError
@@ -44,6 +45,7 @@ for _command, _name in (
     (ask, "ask"),
     (edit, "edit"),
     (edit_many, "edit-many"),
+    (preview, "preview"),
     (explain, "explain"),
     (list_, "list"),
     (show, "show"),

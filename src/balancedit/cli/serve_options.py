@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _WHERE = "Where it listens"
 _LIMITS = "Limits"
+_LOGGED = "What is kept of questions"
 
 KeysOption = Annotated[
     Path | None,
@@ -109,6 +110,24 @@ class ServeOptions:
         int,
         typer.Option(metavar="N", help="Tokens of an answer at most.", rich_help_panel=_LIMITS),
     ] = 1024
+    query_log: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Keep what is asked, without the pictures, so that previews can say what an edit "
+            "would change.",
+            show_default="nothing is kept",
+            rich_help_panel=_LOGGED,
+        ),
+    ] = None
+    query_log_days: Annotated[
+        float,
+        typer.Option(metavar="N", help="For so many days.", rich_help_panel=_LOGGED),
+    ] = 30.0
+    query_log_rows: Annotated[
+        int,
+        typer.Option(metavar="N", help="So many questions at most.", rich_help_panel=_LOGGED),
+    ] = 10_000
     drain: Annotated[
         float,
         typer.Option(

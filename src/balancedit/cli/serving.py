@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from balancedit.cli import output, session
 from balancedit.cli.options import ModelOptions
@@ -17,6 +18,9 @@ from balancedit.serving.http.running import check_exposed
 from balancedit.serving.http.services import Services
 from balancedit.serving.http.settings import ServeSettings
 from balancedit.serving.tenants import Tenants
+
+if TYPE_CHECKING:
+    from balancedit.serving.querylog import QueryLog
 
 
 def keys(file: Path | None, settings: ServeSettings) -> tuple[KeyRing, str | None]:
@@ -56,10 +60,12 @@ def services(
         )
         from balancedit.serving.engine.editors import Editors, editor_for
         from balancedit.serving.engine.worker import Worker
+        from balancedit.serving.querylog.noting import Noting
 
+        log = query_log(serving)
         own = {"network": options.network} if options.network is not None else {}
         opening = editor_for(loaded, tenants, method=options.method, preset=options.preset, **own)
-        editors = Editors(opening)
+        editors = Editors(opening, Noting(log) if log else None)
         worker = Worker(editors, watch=metrics.turn)
     worker.start()
     try:
@@ -71,7 +77,25 @@ def services(
             tenants=tenants.names,
             metrics=metrics,
             stored=editors.stored,
+            queries=log,
         )
     finally:
         worker.stop()
+        if log is not None:
+            log.close()
     editors.close()  # the application has drained the engine
+
+
+def query_log(serving: ServeOptions) -> QueryLog | None:
+    """The query log, where one is wanted. One that cannot be opened is said, and nothing is logged:
+    answers matter more. Raises `InputError` for a retention that is none."""
+    from balancedit.serving.querylog import QueryLog, QueryLogError, Retention
+
+    if serving.query_log is None:
+        return None
+    kept = Retention(serving.query_log_days, serving.query_log_rows)
+    try:
+        return QueryLog.open(serving.query_log, kept)
+    except QueryLogError as error:
+        output.note("warning", f"{error}; questions are not logged")
+        return None

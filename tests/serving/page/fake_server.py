@@ -1,4 +1,4 @@
-"""A server with the real page and the contract's endpoints, canned but stateful, for the page's tests.
+"""A server with the real page and the API's endpoints, canned but stateful, for the page's tests.
 
 What it answers: "owl" to whatever is asked, unless an edit's question lies within its radius. Three
 kinds of distance: 0 for the same picture and question, 2 for the same picture, 6 for another. It is
@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib import resources
-from typing import Any
+from typing import Annotated, Any
 
 import uvicorn
 from fastapi import APIRouter, Body, FastAPI, Request, Response
@@ -28,15 +28,13 @@ from PIL import Image
 
 from balancedit.serving.http import page
 from balancedit.serving.http.errors import ApiError
+from balancedit.serving.http.keys import SCOPES
 
-KEYS = {
-    "ask-key": ["ask"],
-    "edit-key": ["ask", "edit"],
-    "admin-key": ["ask", "edit", "admin"],
-}
+KEYS = {"ask-key": "ask", "edit-key": "edit", "admin-key": "admin"}
 LEARNED, MOST = 4.0, 10.0
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 Json = dict[str, Any]
+Sent = Annotated[Json, Body()]
 
 
 @dataclass
@@ -46,7 +44,7 @@ class Fake:
     answer: str = "owl"
     pieces: int = 3  # characters in each piece of a stream
     pause: float = 0.0  # seconds between pieces
-    slow: dict[str, float] = field(default_factory=dict)  # "POST /v1/edits" → seconds
+    held: dict[str, threading.Event] = field(default_factory=dict)  # "POST /v1/edits" → until when
     failing: dict[str, list[tuple[int, str]]] = field(default_factory=dict)  # (status, message)s
     breaking: int | None = None  # pieces after which a stream breaks off with an error
     logged: list[Json] = field(default_factory=list)
@@ -57,7 +55,11 @@ class Fake:
     sessions: dict[str, str] = field(default_factory=dict)  # cookie → key
     requests: list[Json] = field(default_factory=list)
     chats: list[Json] = field(default_factory=list)  # bodies
+    tenants: list[str] = field(default_factory=lambda: ["default"])
+    tenants_asked: list[str | None] = field(default_factory=list)
     version: int = 0
+    undecided: int = 0
+    most: int = 50  # changes in a preview
     keyed: dict[str, Json] = field(default_factory=dict)  # Idempotency-Key → reply
 
     def note(self, action: str, edit: str | None, key: str, detail: Any = None) -> None:
@@ -97,6 +99,7 @@ def some_log() -> list[Json]:
         ("owl-twemoji", "What do you see?", "owl", 1.7),
         ("owl-openmoji", "Which animal is it?", "owl", 2.9),
         ("owl-fluent", "Can you tell me what this is?", "owl", 3.8),
+        ("owl", "Who is looking at us?", "owl", 5.2),
         ("swan", "What is this?", "swan", 5.6),
         ("parrot", "What is this?", "parrot", 6.1),
         ("elephant", "Which animal is it?", "elephant", 8.2),
@@ -165,25 +168,38 @@ def decide(fake: Fake, picture: str | None, question: str) -> tuple[str, Json]:
 
 
 def looked_through(fake: Fake, edit: Json, radius: float) -> Json:
-    """Which logged questions an edit of that radius changes, and those just outside."""
-    rows = []
-    for one in fake.logged:
-        inside = one["distance"] <= radius and one["before"] == edit["old_answer"]
-        if inside or one["distance"] <= radius + 2:
-            rows.append(
-                {
-                    "query_id": one["id"],
-                    "question": one["question"],
-                    "thumbnail": f"/v1/queries/{one['id']}/thumbnail",
-                    "before": one["before"],
-                    "after": edit["target"] if inside else None,
-                    "distance": one["distance"],
-                    "inside": inside,
-                    "margin": radius - one["distance"],
-                    "fired_before": None,
-                }
-            )
-    return {"considered": len(fake.logged), "changed": rows}
+    """Which logged questions an edit of that radius changes."""
+    rows = [
+        {
+            "number": i,
+            "query_id": one["id"],
+            "question": one["question"],
+            "thumbnail": f"/v1/queries/{one['id']}/thumbnail",
+            "before": one["before"],
+            "after": edit["target"] if one["distance"] <= LEARNED else None,
+            "distance": one["distance"],
+            "inside": True,
+            "margin": (radius - one["distance"]) / radius,
+            "sure": True,
+            "exact": True,
+            "fired_before": None,
+            "fired_after": edit["id"],
+        }
+        for i, one in enumerate(fake.logged)
+        if one["distance"] <= radius and one["before"] == edit["old_answer"]
+    ]
+    return {
+        "preview_id": next((n for n, p in fake.previews.items() if p["edit"] is edit), ""),
+        "edit": shown(edit),
+        "known": False,
+        "radius": {"learned": LEARNED, "chosen": radius, "min": 0.1, "max": MOST},
+        "version": fake.version,
+        "considered": len(fake.logged),
+        "undecided": fake.undecided,
+        "changes": len(rows),
+        "changed": rows[: fake.most],
+        "expires": at(60),
+    }
 
 
 def scopes_of(fake: Fake, request: Request, scope: str) -> str:
@@ -193,12 +209,25 @@ def scopes_of(fake: Fake, request: Request, scope: str) -> str:
     if key not in KEYS:
         raise ApiError(401, "no key was given", code="missing_key")
     csrf = f"csrf-{key}"
-    if not bearer and request.method not in ("GET", "HEAD"):
-        if request.headers.get("X-Balancedit-CSRF") != csrf:
-            raise ApiError(403, "the header X-Balancedit-CSRF is missing", code="csrf")
-    if scope not in KEYS[key]:
+    forged = request.headers.get("X-Balancedit-CSRF") != csrf
+    if not bearer and request.method != "GET" and forged:
+        raise ApiError(403, "the header X-Balancedit-CSRF is missing", code="csrf")
+    if SCOPES.index(scope) > SCOPES.index(KEYS[key]):
         raise ApiError(403, f"this key is not for '{scope}'; use another key", code="missing_scope")
+    fake.tenants_asked.append(request.headers.get("Balancedit-Tenant"))
     return key
+
+
+def begun(fake: Fake, key: str) -> Json:
+    """A session as it is told to the page."""
+    return {
+        "csrf": f"csrf-{key}",
+        "scope": KEYS[key],
+        "tenant": fake.tenants[0],
+        "tenants": fake.tenants,
+        "model": "pocket",
+        "ends": at(720),
+    }
 
 
 router = APIRouter()
@@ -210,36 +239,28 @@ def the(request: Request) -> Fake:
 
 
 @router.post("/v1/session")
-async def sign_in(request: Request, response: Response, body: Json = Body(...)) -> Json:
+async def sign_in(request: Request, response: Response, body: Sent) -> Json:
     if body.get("key") not in KEYS:
         raise ApiError(401, "this key is not known here", code="invalid_key")
     cookie = f"cookie-{len(the(request).sessions)}"
     the(request).sessions[cookie] = body["key"]
     response.set_cookie("balancedit_session", cookie, httponly=True, samesite="strict")
-    return {"csrf": f"csrf-{body['key']}", "scopes": KEYS[body["key"]], "tenant": "default"}
+    return begun(the(request), body["key"])
 
 
 @router.get("/v1/session")
 async def who(request: Request) -> Json:
-    key = scopes_of(the(request), request, "ask")
-    return {"csrf": f"csrf-{key}", "scopes": KEYS[key], "tenant": "default"}
+    return begun(the(request), scopes_of(the(request), request, "ask"))
 
 
-@router.delete("/v1/session")
-async def sign_out(request: Request, response: Response) -> Json:
+@router.delete("/v1/session", status_code=204)
+async def sign_out(request: Request, response: Response) -> None:
     the(request).sessions.pop(request.cookies.get("balancedit_session", ""), None)
     response.delete_cookie("balancedit_session")
-    return {}
-
-
-@router.get("/v1/models")
-async def models(request: Request) -> Json:
-    scopes_of(the(request), request, "ask")
-    return {"object": "list", "data": [{"id": "pocket"}, {"id": "pocket@base"}]}
 
 
 @router.post("/v1/chat/completions")
-async def chat(request: Request, body: Json = Body(...)) -> StreamingResponse:
+async def chat(request: Request, body: Sent) -> StreamingResponse:
     fake = the(request)
     scopes_of(fake, request, "ask")
     fake.chats.append(body)
@@ -273,7 +294,7 @@ async def stream(fake: Fake, text: str, decision: Json) -> AsyncIterator[str]:
 
 
 @router.post("/v1/explain")
-async def explain(request: Request, body: Json = Body(...)) -> Json:
+async def explain(request: Request, body: Sent) -> Json:
     fake = the(request)
     scopes_of(fake, request, "ask")
     text, decision = decide(fake, body["image"], body["question"])
@@ -308,24 +329,17 @@ async def explain(request: Request, body: Json = Body(...)) -> Json:
 
 
 @router.post("/v1/edits/preview")
-async def preview(request: Request, body: Json = Body(...)) -> Json:
+async def preview(request: Request, body: Sent) -> Json:
     fake = the(request)
     key = scopes_of(fake, request, "edit")
     edit = made_edit(fake, body)
-    made = {"preview_id": f"p{len(fake.previews)}", "edit": edit, "version": fake.version}
-    fake.previews[made["preview_id"]] = made
+    fake.previews[f"p{len(fake.previews)}"] = {"edit": edit}
     fake.note("preview", None, key, {"question": body["question"]})
-    return {
-        **made,
-        "edit": shown(edit),
-        "radius": {"learned": LEARNED, "min": 0, "max": MOST},
-        "expires": at(60),
-        **looked_through(fake, edit, LEARNED),
-    }
+    return looked_through(fake, edit, LEARNED)
 
 
 @router.post("/v1/edits/preview/{name}/radius")
-async def radius(name: str, request: Request, body: Json = Body(...)) -> Json:
+async def radius(name: str, request: Request, body: Sent) -> Json:
     fake = the(request)
     scopes_of(fake, request, "edit")
     if name not in fake.previews:
@@ -334,7 +348,7 @@ async def radius(name: str, request: Request, body: Json = Body(...)) -> Json:
 
 
 @router.post("/v1/edits", status_code=201)
-async def commit(request: Request, body: Json = Body(...)) -> Json:
+async def commit(request: Request, body: Sent) -> Json:
     fake = the(request)
     key = scopes_of(fake, request, "edit")
     once = request.headers.get("Idempotency-Key", "")
@@ -444,7 +458,8 @@ def make_app(fake: Fake) -> FastAPI:
         what = f"{request.method} {request.url.path}"
         headers = {n: v for n, v in request.headers.items() if n in ("if-match", "idempotency-key")}
         fake.requests.append({"what": what, **headers})
-        await asyncio.sleep(fake.slow.get(what, 0))
+        if what in fake.held:
+            await asyncio.to_thread(fake.held[what].wait, 30)
         if waiting := fake.failing.get(what):
             status, message = waiting.pop(0)
             error = ApiError(status, message, headers={"Retry-After": "3"})

@@ -242,12 +242,28 @@ def test_what_is_too_much_at_once_is_dropped(
     assert log.state.written == 256
 
 
-def test_a_picture_that_cannot_be_made_small_does_no_harm(log: QueryLog) -> None:
+def test_pictures_that_wait_do_not_fill_the_memory(
+    log: QueryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = threading.Event()
+    write = rows.write
+    monkeypatch.setattr(rows, "write", lambda *given: (held.wait(10), write(*given)))
+    monkeypatch.setattr("balancedit.serving.querylog.writer._PIXELS", 3 * 100 * 100)
+    for seed in range(5):
+        log.note(noted(seed, picture=tiny.picture(seed, side=100)))
+    assert log.state.dropped == 2
+    held.set()
+    log.flush()
+    fill(log, noted(9))
+    assert log.state.written == 4
+
+
+def test_a_picture_that_cannot_be_made_small_is_left_out(log: QueryLog) -> None:
     closed = tiny.picture(1)
     closed.close()
-    fill(log, noted(1, picture=closed))
-    fill(log, noted(2))
-    assert questions(log)[0] == "What is thing 2?"
+    fill(log, noted(1, picture=closed), noted(2))
+    assert [q.has_thumbnail for q in log.queries()[0]] == [True, False]
+    assert log.remembered(WAY).row(0) is None
 
 
 def test_a_strangers_file_is_refused(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The page at ``/``: static files of the package, under a policy that lets no foreign script run.
+"""The page at ``/``: static files of the package, under a policy that lets no other script run.
 
 Anybody may fetch them; they hold nothing, and ask for a key.
 """
@@ -13,6 +13,7 @@ from importlib.resources.abc import Traversable
 
 from fastapi import APIRouter, Request, Response
 
+from balancedit.serving.http import around
 from balancedit.serving.http.errors import ApiError
 
 router = APIRouter(include_in_schema=False)
@@ -28,21 +29,8 @@ TYPES = {
 _FOLDERS = ("serving/page", "assets/style")
 _EXAMPLE = "assets/demo/owl.png"
 
-#: Scripts and styles are the page's own files alone; pictures may be those that it just read.
-POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data: blob:",
-        "connect-src 'self'",
-        "form-action 'none'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",
-        "trusted-types 'none'",
-    )
-)
+#: Beside what all replies have: nothing that is text can become markup, whatever a script does.
+POLICY = f"{around.POLICY}; require-trusted-types-for 'script'; trusted-types 'none'"
 
 
 @dataclass(frozen=True)
@@ -92,10 +80,6 @@ def _sent(name: str, request: Request) -> Response:
     headers = {
         "ETag": file.tag,
         "Cache-Control": "no-cache",  # kept, and asked about each time: there is no build to rename
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "no-referrer",
-        "Cross-Origin-Opener-Policy": "same-origin",
-        "Cross-Origin-Resource-Policy": "same-origin",
     }
     if name == "index.html":
         headers["Content-Security-Policy"] = POLICY

@@ -19,6 +19,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from balancedit.serving.engine.protocol import DEFAULT_TENANT
 from balancedit.serving.http.errors import ApiError, no_key
+from balancedit.serving.http.held_previews import HeldPreviews
 from balancedit.serving.http.keys import Caller, KeyRing, Scope
 from balancedit.serving.http.metrics import Metrics
 from balancedit.serving.http.pictures import PictureReader
@@ -28,6 +29,7 @@ from balancedit.serving.tenants import Tenants
 
 if TYPE_CHECKING:
     from balancedit.serving.engine.protocol import Engine
+    from balancedit.serving.querylog import QueryLog
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Services:
 
     model: the name that the model is served under; tenants: whose edits are held, the first of
     them where no other is named. stored: the versions that the tenants' stores are at, cheap to ask
-    for. audit, queries and previews belong to the routers of those names.
+    for. queries: the query log, None where nothing is logged; previews: those that wait.
     """
 
     engine: Engine
@@ -47,8 +49,8 @@ class Services:
     metrics: Metrics = field(default_factory=Metrics)
     stored: Callable[[], Mapping[str, int]] | None = None
     audit: Any = None
-    queries: Any = None
-    previews: Any = None
+    queries: QueryLog | None = None
+    previews: HeldPreviews = field(default_factory=HeldPreviews)
 
     def __post_init__(self) -> None:
         Tenants(self.tenants)

@@ -4,7 +4,7 @@ import { askView } from "./ask.js";
 import { auditView } from "./audit.js";
 import { button, el, notice, put, waiting } from "./dom.js";
 import { editsView } from "./edits.js";
-import { changes, onSignedOut, resume, session, signIn, signOut } from "./session.js";
+import { changes, choose, onSignedOut, resume, session, signIn, signOut } from "./session.js";
 import { again, signInForm } from "./signin.js";
 import { count, told } from "./words.js";
 
@@ -36,6 +36,7 @@ function route(moved) {
 function enter() {
   onSignedOut(again);
   at("gate").hidden = true;
+  put(at("gate"));
   at("bar").hidden = false;
   views = { ask: askView(), edits: editsView(), audit: auditView() };
   for (const name of NAMES) put(at(`view-${name}`), views[name].node);
@@ -82,6 +83,10 @@ function paint() {
     el("bdi", {}, session.model || "no model"),
     session.version === null ? null : el("span", { class: "soft", title: `The edits have changed ${count(session.version, "time")}` }, ` · version ${session.version}`),
   );
+  const tenants = at("tenants");
+  at("whose").hidden = session.tenants.length < 2;
+  if (tenants.options.length !== session.tenants.length) put(tenants, session.tenants.map((name) => el("option", { value: name }, name)));
+  tenants.value = session.tenant ?? "";
 }
 
 changes.addEventListener("changed", paint);
@@ -90,6 +95,10 @@ at("skip").addEventListener("click", (event) => {
   at("main").focus();
 });
 addEventListener("hashchange", () => (KEY.test(location.hash) ? start() : route(true)));
+at("tenants").addEventListener("change", (event) => {
+  choose(event.target.value);
+  enter(); // nothing of another's stays
+});
 at("out").addEventListener("click", async () => {
   await signOut();
   sessionStorage.clear();

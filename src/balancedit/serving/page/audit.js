@@ -8,7 +8,7 @@ import { when } from "./words.js";
 
 const PAGE = 50;
 
-const ACTIONS = { edit: "made an edit", revert: "undid an edit", preview: "previewed a correction" };
+const ACTIONS = { edit: "made an edit", known: "taught again what was in force:", revert: "undid an edit", preview: "previewed a correction" };
 
 /** What there is to say besides, in words. */
 function detail(value) {

@@ -1,7 +1,7 @@
 // A question to the model, and its answer piece by piece.
 
 import { reply, session } from "./session.js";
-import { Trouble, troubleOf } from "./words.js";
+import { Trouble, troubleInStream } from "./words.js";
 
 /** The data of server-sent events, as they come; an unfinished last one is left out. */
 export async function* events(stream) {
@@ -52,7 +52,7 @@ export async function ask(said, { base = false, signal, onPiece = () => {} } = {
       break;
     }
     const chunk = read(data);
-    if (chunk.error) throw troubleOf(chunk.error.code === "deadline" ? 504 : 0, chunk, null);
+    if (chunk.error) throw troubleInStream(chunk);
     const choice = chunk.choices?.[0];
     const piece = choice?.delta?.content;
     if (piece) {

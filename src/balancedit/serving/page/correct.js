@@ -2,7 +2,7 @@
 
 import { button, el, field, notice, put, said, say, waiting } from "./dom.js";
 import { previewOf } from "./preview.js";
-import { call, note, session } from "./session.js";
+import { call, note } from "./session.js";
 import { told } from "./words.js";
 
 /** A key for one attempt; sent again with it, a request is not carried out twice. */
@@ -41,14 +41,15 @@ export function correction({ picture, question, answer, later, onClose, onCommit
   const node = el(
     "section",
     { class: "correction stack", "aria-label": "Correct the answer", on: { keydown: (event) => event.key === "Escape" && close() } },
-    el("h3", {}, "Correct “", said(answer), "”"),
+    el("h2", { class: "about" }, "Correct “", said(answer), "”"),
     form,
     outcome,
   );
   let running = null;
-  let key = null; // of the commit under way, kept where its outcome is not known
+  let tried = {}; // the last commit whose outcome is not known: its body, as text, and its key
 
   function close() {
+    if (committing()) return; // whether it is in force has to be told
     running?.abort();
     onClose();
   }
@@ -73,14 +74,18 @@ export function correction({ picture, question, answer, later, onClose, onCommit
   /** What was previewed is no longer what is written. */
   function stale() {
     running?.abort();
-    key = null;
     previewed(false);
     wanted.removeAttribute("aria-invalid");
     put(outcome);
     busy(false);
   }
 
-  function busy(on) {
+  const committing = () => node.classList.contains("committing");
+
+  function busy(on, commits = false) {
+    node.classList.toggle("committing", on && commits);
+    for (const control of [wanted, others]) control.readOnly = on && commits;
+    fresh.disabled = on && commits;
     look.setAttribute("aria-disabled", String(on));
     at_once.setAttribute("aria-disabled", String(on));
     node.setAttribute("aria-busy", String(on));
@@ -94,18 +99,19 @@ export function correction({ picture, question, answer, later, onClose, onCommit
   }
 
   /** Do one thing at a time, with what is being done and its error in words. */
-  async function work(words, act, again) {
+  async function work(words, act, again, commits = false) {
     if (node.getAttribute("aria-busy") === "true") return;
     const mine = (running = new AbortController());
-    busy(true);
+    busy(true, commits);
     previewed(false);
-    put(outcome, el("p", { class: "soft" }, words), waiting("", 2), button("Stop", () => mine.abort(), { class: "quiet" }));
+    const stop = commits ? null : button("Stop", () => mine.abort(), { class: "quiet" });
+    put(outcome, el("p", { class: "soft" }, words), waiting("", 2), stop);
     try {
       await act(mine.signal);
     } catch (error) {
       if (running !== mine) return; // something newer has taken its place
       const why = told(error);
-      put(outcome, why ? trouble(why, again) : notice("warn", "Stopped.", "Nothing was committed that you were not told of.", button("Try again", again)));
+      put(outcome, why ? trouble(why, again) : notice("warn", "Stopped.", "Nothing was put in force.", button("Try again", again)));
     } finally {
       if (running === mine) busy(false);
     }
@@ -128,23 +134,26 @@ export function correction({ picture, question, answer, later, onClose, onCommit
     }, preview);
   }
 
-  async function commit(body, version = session.version) {
+  /** version: that the preview was made at; without one the correction is wanted whatever was
+   *  changed meanwhile. */
+  async function commit(body, version) {
     if (!complete()) return;
-    key ??= attempt();
+    const asked = JSON.stringify(body);
+    if (tried.asked !== asked) tried = { asked, key: attempt() };
     await work("Putting the correction in force …", async (signal) => {
-      const headers = { "Idempotency-Key": key };
-      if (version !== null && version !== undefined) headers["If-Match"] = `"${version}"`;
+      const headers = { "Idempotency-Key": tried.key };
+      if (version !== undefined) headers["If-Match"] = `"${version}"`;
       let done;
       try {
         done = await call("v1/edits", { method: "POST", body, headers, signal });
       } catch (error) {
-        if (error.status) key = null; // refused for certain: the next attempt is another
+        if (error.status) tried = {}; // refused for certain: the next attempt is another
         throw error;
       }
       note(done.version);
       say("The correction is in force.");
       onCommitted(done.edit);
-    }, () => commit(body, version));
+    }, () => commit(body, version), true);
   }
 
   return { node, focus: () => wanted.focus() };

@@ -1,7 +1,7 @@
 // What is known of single edits: their records, fetched once, their states in words, undoing one.
 
 import { el, said } from "./dom.js";
-import { call, changes } from "./session.js";
+import { call, changes, pictureAt } from "./session.js";
 import { short } from "./words.js";
 
 const held = new Map();
@@ -29,8 +29,11 @@ export const named = (id) => el("span", { class: "id", title: id }, short(id));
 export function thumbnail(path) {
   const none = () => el("span", { class: "thumbnail none", "aria-hidden": "true" });
   if (!path) return none();
-  const shown = el("img", { src: new URL(String(path).replace(/^\//, ""), document.baseURI).href, alt: "", class: "thumbnail", loading: "lazy" });
-  shown.addEventListener("error", () => shown.replaceWith(none()), { once: true });
+  const shown = el("img", { alt: "", class: "thumbnail", loading: "lazy" });
+  const lost = () => shown.replaceWith(none());
+  shown.addEventListener("error", lost, { once: true });
+  shown.addEventListener("load", () => URL.revokeObjectURL(shown.src), { once: true });
+  pictureAt(path).then((source) => (shown.src = source), lost);
   return shown;
 }
 

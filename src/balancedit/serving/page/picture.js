@@ -109,7 +109,9 @@ export function picturePlace(onPicture) {
 function listen(take, place) {
   let depth = 0;
   const over = (on) => place.classList.toggle("over", on);
-  const carries = (event) => event.dataTransfer?.types.includes("Files") && !document.querySelector("dialog[open]");
+  // A view that is left behind (another key, another tenant) listens no more.
+  const free = () => place.isConnected && !document.querySelector("dialog[open]");
+  const carries = (event) => free() && event.dataTransfer?.types.includes("Files");
   addEventListener("dragenter", (event) => { if (carries(event)) over(++depth > 0); });
   addEventListener("dragleave", (event) => { if (carries(event)) over((depth = Math.max(0, depth - 1)) > 0); });
   addEventListener("dragover", (event) => { if (carries(event)) event.preventDefault(); });
@@ -121,7 +123,7 @@ function listen(take, place) {
   });
   addEventListener("paste", (event) => {
     const files = offered(event.clipboardData);
-    if (!files.length || document.querySelector("dialog[open]") || document.getElementById("view-ask").hidden) return;
+    if (!files.length || !free() || document.getElementById("view-ask").hidden) return;
     event.preventDefault();
     take(files);
   });

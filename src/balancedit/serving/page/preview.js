@@ -4,13 +4,11 @@ import { button, el, fresh, notice, put, said, settled } from "./dom.js";
 import { change, thumbnail } from "./edit.js";
 import { reachBar, reachWords } from "./reach.js";
 import { call } from "./session.js";
-import { count, number, told } from "./words.js";
+import { count, number, short, told } from "./words.js";
 
 const SETTLED = 120; // milliseconds without a move of the slider
 const STEPS = 1000;
-
-/** Whether a logged question's answer is another with the edit. */
-const changes = (one) => one.inside || (one.after !== null && one.after !== one.before);
+const CLOSE = 0.1; // of the radius
 
 /** The preview that the server made. `commit` is called with the radius, or undefined where it is the
  *  learned one; `failed` with a trouble. Returns { node, words }. */
@@ -81,23 +79,22 @@ export function previewOf(made, commit, failed) {
 
   function words() {
     if (!shown.considered) return "No questions have been logged to compare with.";
-    const certain = shown.changed.filter(changes).length;
-    if (!certain) return `None of the ${count(shown.considered, "logged question")} would get another answer.`;
-    return `${count(certain, "answer")} of ${count(shown.considered, "logged question")} would change.`;
+    const all = `${count(shown.considered, "logged question")}`;
+    const open = shown.undecided ? ` Of ${shown.undecided} it cannot be said.` : "";
+    const changes = shown.changes ?? shown.changed.length;
+    if (!changes) return `None of the ${all} would get another answer.${open}`;
+    return `${changes} of ${all} would get another answer.${open}`;
   }
 
   function draw() {
     headline.textContent = words();
     bars = [];
     const full = movable ? max : 1.25 * Math.max(radius ?? 0, ...shown.changed.map((one) => one.distance ?? 0));
-    const inside = shown.changed.filter(changes);
-    const near = shown.changed.filter((one) => !changes(one));
-    const cards = (all) => el("ul", { class: "cards" }, all.map((one) => card(one, full)));
     put(
       list,
       shown.considered ? null : notice("", "There is nothing to compare with.", "The server's query log is off or empty. The correction can be committed all the same."),
-      inside.length ? cards(inside) : null,
-      near.length ? el("details", {}, el("summary", {}, `Just out of reach (${near.length})`), cards(near)) : null,
+      (shown.changes ?? 0) > shown.changed.length ? el("p", { class: "soft small" }, `The ${shown.changed.length} nearest are shown.`) : null,
+      shown.changed.length ? el("ul", { class: "cards" }, shown.changed.map((one) => card(one, full))) : null,
     );
     paint();
   }
@@ -105,7 +102,6 @@ export function previewOf(made, commit, failed) {
   function card(one, full) {
     const bar = reachBar(one.distance, radius, full);
     bars.push(bar);
-    const after = one.after ?? (one.inside ? shown.edit.target : null);
     return el(
       "li",
       { class: "card logged", data: { query: one.query_id } },
@@ -114,17 +110,28 @@ export function previewOf(made, commit, failed) {
         "div",
         { class: "stack tight" },
         el("p", {}, said(one.question, { class: "clamped" })),
-        el("p", {}, after === null ? said(one.before) : change(one.before, after)),
+        el("p", {}, change(one.before ?? "(not known)", one.after ?? expected(one))),
         bar.node,
         el("p", { class: "soft small" }, sureness(one)),
       ),
     );
   }
 
+  /** What will be said where it was not tried: the new answer if the edit fires there. */
+  function expected(one) {
+    if (one.fired_after === undefined ? one.inside : one.fired_after === shown.edit?.id) return shown.edit?.target ?? "(not tried)";
+    return one.fired_after ? `(that of edit ${short(one.fired_after)})` : "(that of the untouched model)";
+  }
+
   function sureness(one) {
-    const close = typeof one.margin === "number" && typeof radius === "number" && Math.abs(one.margin) < 0.1 * radius;
-    const other = one.fired_before ? "; another edit answers it now" : "";
-    return `${typeof one.distance === "number" ? `distance ${number(one.distance)}` : ""}${close ? ", close to the border" : ""}${other}`;
+    const close = one.sure === false || (typeof one.margin === "number" && Math.abs(one.margin) < CLOSE);
+    return [
+      typeof one.distance === "number" ? `distance ${number(one.distance)}` : null,
+      close ? "close to the border" : null,
+      one.after === null || one.after === undefined ? "expected, not tried" : null,
+      one.exact === false ? "tried on a small copy" : null,
+      one.fired_before ? `so far answered by edit ${short(one.fired_before)}` : null,
+    ].filter(Boolean).join(", ");
   }
 
   const edit = made.edit ?? {};

@@ -70,8 +70,9 @@ export function turnOf({ picture, before, question, onState, onGiveBack }) {
     put(status, cut);
     draw(decision);
     const why = before.length === 0 ? button("Why?", () => explain(why), { class: "quiet", "aria-expanded": "false" }) : null;
-    const correct = may("edit") ? button("Correct this", () => open(decision)) : null;
-    put(actions, correct, why);
+    const correct = may("edit") && picture ? button("Correct this", open) : null;
+    const none = may("edit") && !picture ? el("span", { class: "soft small" }, "To correct an answer, ask about a picture.") : null;
+    put(actions, correct, why, none);
     if (decision?.fired) withoutEdits();
   }
 

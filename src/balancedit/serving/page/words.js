@@ -38,6 +38,10 @@ const KNOWN = {
 // Where the server's own words name the thing and the remedy, they stand in place of ours.
 const THEIRS = new Set([400, 403, 404, 413, 422, 500]);
 
+// What went wrong within a stream, whose status is sent already, is told by its code.
+const BY_CODE = { deadline: 504, overloaded: 429, draining: 503, stopped: 503, store_unavailable: 503 };
+export const troubleInStream = (body) => troubleOf(BY_CODE[body.error.code] ?? 500, body, null);
+
 /** The trouble that a reply of the server tells of. */
 export function troubleOf(status, body, headers) {
   const error = body?.error ?? {};

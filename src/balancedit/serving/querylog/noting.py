@@ -27,13 +27,13 @@ class Noting:
         self._failed = False
 
     def __call__(
-        self, tenant: str, editor: Editor, rows: Sequence[Row], made: Sequence[Outcome]
+        self, tenant: str, editor: Editor, answered: Sequence[tuple[Row, Outcome]]
     ) -> None:
-        """Note a batch: its rows, and what came of them. Rows that nobody waited for any more, and
-        whose answers therefore ended anywhere, are not to be among them."""
+        """Note rows with what came of them. Those that nobody waited for any more, and whose
+        answers therefore ended anywhere, are not to be among them."""
         try:
             way = editor.key_way
-            for row, one in zip(rows, made, strict=True):
+            for row, one in answered:
                 if isinstance(one, GeneratedAnswer):
                     entry = noted(tenant, row, one, way, editor.text_of)
                     if entry is not None:

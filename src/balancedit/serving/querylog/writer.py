@@ -12,10 +12,12 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from balancedit.inputs.pictures import each
 from balancedit.serving.querylog import database, rows
 from balancedit.serving.querylog.records import LogState, Noted, QueryLogError, Retention
 
-_HELD = 256  # questions, with their pictures, that may wait to be written
+_HELD = 256  # questions that may wait to be written
+_PIXELS = 50_000_000  # of their pictures together
 _TOGETHER = 64
 _WAIT = 0.5  # seconds that a question waits for others
 _EXPIRE_EVERY = 60.0  # seconds, or
@@ -37,7 +39,7 @@ class Writer:
     ) -> None:
         self._path, self._retention, self._clock = path, retention, clock
         self._queue: queue.Queue[tuple[float, Noted] | threading.Event | None] = queue.Queue()
-        self._room = threading.BoundedSemaphore(_HELD)
+        self._waiting, self._pixels = 0, 0
         self._state = LogState()
         self._changing = threading.Lock()
         self._db: sqlite3.Connection | None = None
@@ -54,9 +56,14 @@ class Writer:
     def put(self, noted: Noted) -> None:
         """Have a question written soon; it is dropped where too many wait. Neither raises nor
         waits."""
-        if self._closed or not self._room.acquire(blocking=False):
-            self._count(dropped=1)
-            return
+        pixels = _pixels(noted)
+        with self._changing:
+            room = self._waiting < _HELD and (not self._pixels or self._pixels + pixels <= _PIXELS)
+            if self._closed or not room:
+                self._state = replace(self._state, dropped=self._state.dropped + 1)
+                return
+            self._waiting += 1
+            self._pixels += pixels
         self._queue.put((self._clock(), noted))
 
     def flush(self, timeout: float = 5.0) -> None:
@@ -118,11 +125,12 @@ class Writer:
                 written = self._state.written + len(batch)
                 self._state = replace(self._state, written=written, failing=None)
         finally:
-            for _ in batch:
-                self._room.release()
+            with self._changing:
+                self._waiting -= len(batch)
+                self._pixels -= sum(_pixels(one) for _, one in batch)
 
     def _write(self, batch: list[tuple[float, Noted]]) -> None:
-        ready = [(at, one, rows.small(one.picture)) for at, one in batch]
+        ready = [(at, one, _small(one)) for at, one in batch]
         try:
             if self._db is None:
                 self._db = database.connect(self._path)
@@ -151,6 +159,14 @@ class Writer:
         with self._changing:
             self._state = replace(self._state, dropped=self._state.dropped + lost, failing=why)
 
-    def _count(self, *, dropped: int) -> None:
-        with self._changing:
-            self._state = replace(self._state, dropped=self._state.dropped + dropped)
+
+def _pixels(noted: Noted) -> int:
+    return sum(image.width * image.height for image in each(noted.picture))
+
+
+def _small(noted: Noted) -> bytes | None:
+    """The small copy of what was shown; none where none can be made."""
+    try:
+        return rows.small(noted.picture)
+    except (OSError, ValueError):
+        return None
