@@ -8,6 +8,7 @@ import shutil
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -205,17 +206,12 @@ def test_of_those_who_expect_one_version_one_is_let_in(root: Path) -> None:
 
     def work(first: int) -> None:
         with DiskStore.open(root, BINDING, create=True) as store:
-            number, refused = first, 0
-            while number < first + 8:
+            number = first
+            while number < first + 8:  # an alarm ends it where nobody is let in
                 seen = store.version
-                who = AuditEntry("k", "default", str(seen))
-                try:
-                    put(store, number, terms=Terms(seen, who))
+                with suppress(EditConflictError):
+                    put(store, number, terms=Terms(seen, AuditEntry("k", "default", str(seen))))
                     number += 1
-                except EditConflictError as error:
-                    refused += 1
-                    assert error.found > error.expected == seen
-                    assert refused < 1000
 
     in_processes(*(partial(work, first) for first in (0, 100, 200)))
     with DiskStore.open(root) as store:
