@@ -10,6 +10,7 @@ import torch
 
 from balancedit.store import Binding, EditStore
 from balancedit.store.directory.rows import SINCE
+from balancedit.store.terms import NO_TERMS, Terms
 from balancedit.types import Edit
 
 WIDTH = 6
@@ -53,10 +54,10 @@ def make_tensors(number: int) -> dict[str, torch.Tensor]:
     }
 
 
-def put(store: EditStore, number: int, **changes: object) -> Edit:
+def put(store: EditStore, number: int, *, terms: Terms = NO_TERMS, **changes: object) -> Edit:
     picture = b"thumb%d" % number
     edit = make_edit(number, **changes)
-    return store.commit(edit, make_key(number), make_tensors(number), picture)
+    return store.commit(edit, make_key(number), make_tensors(number), picture, terms)
 
 
 def assert_held(store: EditStore, *numbers: int) -> None:

@@ -12,8 +12,7 @@ from torch import nn
 
 from balancedit.errors import RoutingError
 from balancedit.holding import Holding
-from balancedit.inputs.pairing import checked_rows
-from balancedit.inputs.pictures import Shown
+from balancedit.inputs.pairing import Topic, checked_rows
 from balancedit.methods import Method
 from balancedit.models.loading import LoadedModel
 from balancedit.store import DamagedEdit, EditStore
@@ -114,11 +113,11 @@ class EditedModel:
         self._entered.pop().__exit__(*error)
 
     def inputs(
-        self, images: Sequence[Shown | None], questions: Sequence[str]
+        self, images: Sequence[Topic], questions: Sequence[str | None]
     ) -> dict[str, torch.Tensor]:
         """A batch for the raw model: ``input_ids`` and ``attention_mask`` (B, T), padded on the
         left, ``pixel_values`` and what else the processor makes, on the model's device. Every row
-        shows as many pictures."""
+        shows as many pictures; a `Conversation` among the images has None for its question."""
         asked = checked_rows(list(zip(images, questions, strict=True)))
         with self._holding.attached():
             rows = self._method.worded(asked)

@@ -121,6 +121,17 @@ class KeyFileError(BalanceditError):
     """A server's file of keys that cannot be read or written."""
 
 
+class ServerError(BalanceditError):
+    """A server that is away, refuses, or answers what cannot be understood. status: of its reply,
+    None where there was none; retry_after: seconds after which to ask again, where it says so."""
+
+    def __init__(
+        self, message: str, status: int | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.retry_after = status, retry_after
+
+
 class DataError(BalanceditError):
     """A data set on disk that cannot be read, used, built or downloaded."""
 

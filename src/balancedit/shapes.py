@@ -88,7 +88,12 @@ def explanation(why: Explanation) -> Shape:
 
 def explained(why: Explanation) -> Shape:
     """The same with the names of `asked`."""
-    shape = explanation(why)
+    return explained_as(explanation(why))
+
+
+def explained_as(shape: Shape) -> Shape:
+    """The shape of `explanation` with the names of `asked`."""
+    shape = dict(shape)
     return {"question": shape.pop("question")} | _as_answered(shape)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from balancedit.data.catalogue import find
 from balancedit.data.check import check
 from balancedit.data.sample import EditSample, FileImage, LocalityProbe
 from balancedit.errors import DataError
+from chromium import launched
 
 EVIL = "</script><script>document.title = 'broken'</script><!-- & \u2028"
 
@@ -82,18 +81,8 @@ def test_only_the_first(directory: Path, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Chromium: playwright's own, or the one that BALANCEDIT_CHROMIUM or the path names."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    own = os.environ.get("BALANCEDIT_CHROMIUM") or shutil.which("chromium")
-    with playwright.sync_playwright() as running:
-        try:
-            opened = running.chromium.launch(
-                executable_path=own, args=["--no-sandbox", "--disable-gpu", "--no-zygote"]
-            )
-        except playwright.Error as error:
-            pytest.skip(f"no Chromium to test in ({str(error).splitlines()[0]})")
+    with launched() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from balancedit.store import Binding, DiskStore
+from balancedit.store import AuditEntry, Binding, DiskStore, Request, Terms
 from balancedit.store.directory import files, rows
 from store_cases import BINDING, assert_held, put
 
@@ -57,6 +57,18 @@ def assert_whole(root: Path) -> list[int]:
         assert not store.changed()
     assert files_of_edits(root) == {f"{n:08x}.safetensors" for n in numbers}
     return numbers
+
+
+ASKED = Request("k", "r", "0" * 64)
+TERMS = Terms(audit=AuditEntry("k", "default"), request=ASKED)
+
+
+def assert_counted(root: Path, version: int, *, done: bool) -> None:
+    """The version, and whether the change of `TERMS` is kept in the audit and as a request."""
+    with DiskStore.open(root) as store:
+        assert store.version == version
+        assert [line.version for line in store.audit(9)] == [version] * done
+        assert (store.done(ASKED) is not None) == done
 
 
 # -- stopped before and after every step ----------------------------------------------------------
@@ -131,7 +143,7 @@ def test_a_commit_killed_between_any_two_steps(tmp_path: Path) -> None:
         def work(stopper: Stopper, root: Path = root) -> None:
             store = DiskStore.open(root, BINDING)
             stopper.install(store)
-            put(store, 2, retires=("00000001",))
+            put(store, 2, retires=("00000001",), terms=TERMS)
             stopper.left = 0  # closing is not what is tested here
 
         child = stopped(work, at)
@@ -154,6 +166,7 @@ def test_a_commit_killed_between_any_two_steps(tmp_path: Path) -> None:
             kill(child)
         numbers = assert_whole(root)
         assert visible == {f"{n:08x}" for n in numbers}
+        assert_counted(root, len(numbers), done=numbers == [1, 2])
         outcomes.append(numbers == [1, 2])
         with DiskStore.open(root, BINDING) as store:  # and the next writer is not in the way
             put(store, 2 if numbers == [1] else 3)
@@ -197,7 +210,7 @@ def test_a_revert_killed_between_any_two_steps(tmp_path: Path) -> None:
         def work(stopper: Stopper, root: Path = root) -> None:
             store = DiskStore.open(root, BINDING)
             stopper.install(store)
-            store.revert("00000002")
+            store.revert("00000002", TERMS)
             stopper.left = 0
 
         child = stopped(work, at)
@@ -211,6 +224,7 @@ def test_a_revert_killed_between_any_two_steps(tmp_path: Path) -> None:
             ([1, 2], ["retired", "active"]),
             ([1], ["active", "reverted"]),
         ]
+        assert_counted(root, 3 if numbers == [1] else 2, done=numbers == [1])
         outcomes.append(numbers == [1])
     assert len(outcomes) >= 10
     assert outcomes == sorted(outcomes)
@@ -265,6 +279,8 @@ def kill_rounds(root: Path, rounds: int) -> None:
         standing = assert_whole(root)
         with DiskStore.open(root) as store:
             ids = [int(i, 16) for i in store.edits()]
+            reverted = sum(e.state == "reverted" for e in store.edits().values())
+            assert store.version == len(ids) + reverted
         assert ids == list(range(len(ids)))
         assert set(told) <= set(ids)
         assert len(ids) <= number + len(told) + 1

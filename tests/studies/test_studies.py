@@ -26,6 +26,18 @@ SMALLEST = {
     "raw_cost.py": ["--rounds", "1"],
     "routing_trace.py": [],
     "same_answer.py": ["--n", "4", "--things", "2", "--style", "noto", "--out", "same-answer"],
+    "serving_load.py": [
+        "--n",
+        "4",
+        "--clients",
+        "2",
+        "--rounds",
+        "1",
+        "--oracle",
+        "4",
+        "--overload",
+        "0",
+    ],
     "scope_cost.py": ["--held", "3", "--repeats", "1", "--samples", "4"],
 }
 #: With tests of their own: tests/models/test_full_size.py, tests/models/pocket/test_serving.py,

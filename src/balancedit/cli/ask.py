@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from balancedit import shapes
-from balancedit.cli import output
+from balancedit.cli import output, remote
 from balancedit.cli.options import (
     DEFAULT_EDITS,
     EditsOption,
@@ -15,6 +15,7 @@ from balancedit.cli.options import (
     OptionalImageArgument,
     OutputOptions,
     QuestionArgument,
+    ServerOptions,
     with_options,
 )
 
@@ -28,6 +29,7 @@ def ask(
     question: QuestionArgument,
     options: ModelOptions,
     out: OutputOptions,
+    at: ServerOptions,
     more: MoreImagesOption = None,
     max_new_tokens: LengthOption = None,
     edits: EditsOption = DEFAULT_EDITS,
@@ -36,12 +38,17 @@ def ask(
     from balancedit.cli import session
     from balancedit.inputs.text import check_question
 
-    picture = session.optional_pictures(image, more)
-    question = check_question(question)  # before the model loads, which takes seconds
-    editor = session.load_editor(options, session.existing_edits(edits), debug=out.debug)
-    known = editor.damaged
-    answer = editor.ask(picture, question, max_new_tokens=max_new_tokens)
-    session.warn_of_damage(editor, known)
+    there = remote.client(at, edits, options)
+    if there is not None:
+        question = check_question(question)
+        answer = there.ask(remote.optional_pictures(image, more), question, max_new_tokens)
+    else:
+        picture = session.optional_pictures(image, more)
+        question = check_question(question)  # before the model loads, which takes seconds
+        editor = session.load_editor(options, session.existing_edits(edits), debug=out.debug)
+        known = editor.damaged
+        answer = editor.ask(picture, question, max_new_tokens=max_new_tokens)
+        session.warn_of_damage(editor, known)
     if out.json:
         return shapes.asked(question, answer)
     console = output.console()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from balancedit import shapes
-from balancedit.cli import output
+from balancedit.cli import output, remote
 from balancedit.cli.options import (
     DEFAULT_EDITS,
     EditsOption,
@@ -17,6 +17,7 @@ from balancedit.cli.options import (
     MoreImagesOption,
     OutputOptions,
     QuestionArgument,
+    ServerOptions,
     with_options,
 )
 
@@ -35,6 +36,7 @@ def edit(
     ],
     options: ModelOptions,
     out: OutputOptions,
+    at: ServerOptions,
     more: MoreImagesOption = None,
     rephrase: Annotated[
         list[str] | None,
@@ -64,17 +66,26 @@ def edit(
 ) -> dict[str, Any] | None:
     """Teach the model a new answer to a question about a picture."""
     from balancedit.cli import session
-    from balancedit.inputs.images import ANCHORS, open_image
     from balancedit.inputs.text import check_answer, check_question
 
     # Everything that can be wrong with the arguments, before the model loads.
-    picture = session.pictures(image, more)
     question, answer = check_question(question), check_answer(answer)
     rephrasings = [check_question(text) for text in rephrase or ()]
+    there = remote.client(at, edits, options)
+    if there is not None:
+        fact = remote.fact(image, more, question, answer, rephrasings, negative, new)
+        with output.working(f"learning to answer '{answer}' …"):
+            record = there.edit(fact)
+        if out.json:
+            return shapes.edit(record)
+        _print(record, there.address, edits)
+        return None
+    from balancedit.inputs.images import ANCHORS, open_image
+
+    picture = session.pictures(image, more)
     anchor: Any = negative
     if negative is not None and negative not in ANCHORS:
         anchor = open_image(session.picture_path(negative))
-
     editor = session.load_editor(options, edits, debug=out.debug)
     with output.working(f"learning to answer '{answer}' …"):
         record = editor.edit(
@@ -82,11 +93,11 @@ def edit(
         )
     if out.json:
         return shapes.edit(record)
-    _print(record, edits)
+    _print(record, str(edits), edits)
     return None
 
 
-def _print(record: Edit, edits: Path) -> None:
+def _print(record: Edit, where: str, edits: Path) -> None:
     from balancedit.types import KnownEdit
 
     console = output.console()
@@ -103,7 +114,7 @@ def _print(record: Edit, edits: Path) -> None:
         console.print(f"  replaces  {', '.join(record.retires)}; reverting brings it back")
     for warning in record.warnings:
         output.note("warning", warning)
-    console.print(f"Kept in {edits}. Undo it with: {_undo(record, edits)}", style="dim")
+    console.print(f"Kept in {where}. Undo it with: {_undo(record, edits)}", style="dim")
 
 
 def _reach(record: Edit) -> str:

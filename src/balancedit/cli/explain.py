@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from balancedit import shapes
-from balancedit.cli import output
+from balancedit.cli import output, remote
 from balancedit.cli.options import (
     DEFAULT_EDITS,
     EditsOption,
@@ -15,12 +15,14 @@ from balancedit.cli.options import (
     OptionalImageArgument,
     OutputOptions,
     QuestionArgument,
+    ServerOptions,
     with_options,
 )
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from balancedit.serving.client.client import Why
     from balancedit.types import Explanation
 
 
@@ -30,6 +32,7 @@ def explain(
     question: QuestionArgument,
     options: ModelOptions,
     out: OutputOptions,
+    at: ServerOptions,
     more: MoreImagesOption = None,
     max_new_tokens: LengthOption = None,
     edits: EditsOption = DEFAULT_EDITS,
@@ -38,6 +41,15 @@ def explain(
     from balancedit.cli import session
     from balancedit.inputs.text import check_question
 
+    there = remote.client(at, edits, options)
+    if there is not None:
+        question = check_question(question)
+        remote.check_length(max_new_tokens)
+        why = there.explain(remote.optional_pictures(image, more), question)
+        if out.json:
+            return shapes.explained_as(why.shape)
+        _print(why)
+        return None
     picture = session.optional_pictures(image, more)
     question = check_question(question)
     editor = session.load_editor(options, session.existing_edits(edits), debug=out.debug)
@@ -46,15 +58,19 @@ def explain(
     session.warn_of_damage(editor, known)
     if out.json:
         return shapes.explained(explanation)
+    _print(explanation)
+    return None
+
+
+def _print(explanation: Explanation | Why) -> None:
     console = output.console()
     console.print(output.printable(explanation.answer.text), style="bold")
     console.print(output.printable(explanation.reason))
     if explanation.neighbours:
         console.print(neighbour_table(explanation))
-    return None
 
 
-def neighbour_table(explanation: Explanation) -> Table:
+def neighbour_table(explanation: Explanation | Why) -> Table:
     """The nearest edits, nearest first, with distance against radius."""
     from rich.table import Table
 
@@ -71,7 +87,7 @@ def neighbour_table(explanation: Explanation) -> Table:
             output.cell(n.edit.question, n.edit.target),
             output.number(n.distance),
             output.number(n.radius),
-            bar(n.distance, n.radius),
+            "" if n.distance is None or n.radius is None else bar(n.distance, n.radius),
             "yes" if n.inside else "no",
             style="bold" if n.edit.id == explanation.answer.fired else None,
         )

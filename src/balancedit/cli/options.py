@@ -18,6 +18,7 @@ import typer
 
 _MODEL = "Model"
 _GENERAL = "General"
+_SERVER = "Server"
 
 ImageArgument = Annotated[
     str,
@@ -128,6 +129,31 @@ class ModelOptions:
     dtype: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="float32, bfloat16 or float16.", rich_help_panel=_MODEL),
+    ] = None
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """A server that has the model and its edits, in the place of ones here."""
+
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            envvar="BALANCEDIT_SERVER",
+            help="Ask the server there (`balancedit serve`), which has model and edits.",
+            rich_help_panel=_SERVER,
+        ),
+    ] = None
+    key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            envvar="BALANCEDIT_KEY",
+            help="The server's key. Others on this machine can read a command line; the variable "
+            "is safer.",
+            rich_help_panel=_SERVER,
+        ),
     ] = None
 
 

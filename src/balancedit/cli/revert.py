@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from balancedit import shapes
-from balancedit.cli import output
+from balancedit.cli import output, remote
 from balancedit.cli.options import (
     DEFAULT_EDITS,
     EditsOption,
     IdArgument,
     OutputOptions,
+    ServerOptions,
     with_options,
 )
 
@@ -20,17 +21,23 @@ if TYPE_CHECKING:
 
 @with_options
 def revert(
-    edit_id: IdArgument, out: OutputOptions, edits: EditsOption = DEFAULT_EDITS
+    edit_id: IdArgument, out: OutputOptions, at: ServerOptions, edits: EditsOption = DEFAULT_EDITS
 ) -> dict[str, Any] | None:
     """Undo an edit; what it had replaced comes back."""
     from balancedit.cli import session
 
-    with session.open_store(edits) as store:
-        wanted = store.resolve(edit_id)
-        changed = store.revert(wanted)
-        left = len(store.active())
-    edit = next(e for e in changed if e.id == wanted)
-    back = [e for e in changed if e.id != wanted and e.state == "active"]
+    there = remote.client(at, edits)
+    if there is not None:
+        edit, others = there.revert(edit_id)
+        left = len(there.edits().edits)
+    else:
+        with session.open_store(edits) as store:
+            wanted = store.resolve(edit_id)
+            changed = store.revert(wanted)
+            left = len(store.active())
+        edit = next(e for e in changed if e.id == wanted)
+        others = [e for e in changed if e.id != wanted]
+    back = [e for e in others if e.state == "active"]
     if out.json:
         return shapes.reverted(edit, back, left)
     console = output.console()

@@ -65,7 +65,8 @@ def services(
         log = query_log(serving)
         own = {"network": options.network} if options.network is not None else {}
         opening = editor_for(loaded, tenants, method=options.method, preset=options.preset, **own)
-        worker = Worker(Editors(opening, Noting(log) if log else None), watch=metrics.turn)
+        editors = Editors(opening, Noting(log) if log else None)
+        worker = Worker(editors, watch=metrics.turn)
     worker.start()
     try:
         yield Services(
@@ -75,12 +76,14 @@ def services(
             model=name,
             tenants=tenants.names,
             metrics=metrics,
+            stored=editors.stored,
             queries=log,
         )
     finally:
         worker.stop()
         if log is not None:
             log.close()
+    editors.close()  # the application has drained the engine
 
 
 def query_log(serving: ServeOptions) -> QueryLog | None:

@@ -29,7 +29,7 @@ def picture_path(image: str) -> Path | str:
 
     Raises `InputError` for a demo picture that does not exist; files are checked when opened.
     """
-    from balancedit.inputs.images import is_data_url
+    from balancedit.inputs.text import is_data_url
 
     if is_data_url(image):
         return image
@@ -55,9 +55,14 @@ def optional_pictures(image: str, more: Sequence[str] | None) -> Picture | None:
     """Like `pictures`; ``none`` is no picture. (A file of that name: ``./none``.)"""
     if image != "none":
         return pictures(image, more)
+    check_alone(more)
+    return None
+
+
+def check_alone(more: Sequence[str] | None) -> None:
+    """Raise `InputError` for further pictures behind ``none``."""
     if more:
         raise InputError("'none' asks without a picture; give the first one in its place")
-    return None
 
 
 def load_editor(options: ModelOptions, edits: Path | None, *, debug: bool) -> Editor:

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from balancedit import shapes
-from balancedit.cli import output
+from balancedit.cli import output, remote
 from balancedit.cli.options import (
     DEFAULT_EDITS,
     EditsOption,
     IdArgument,
     OutputOptions,
+    ServerOptions,
     with_options,
 )
 
 if TYPE_CHECKING:
-    from balancedit.store import Binding
     from balancedit.types import Edit
 
 
 @with_options
 def show(
-    edit_id: IdArgument, out: OutputOptions, edits: EditsOption = DEFAULT_EDITS
+    edit_id: IdArgument, out: OutputOptions, at: ServerOptions, edits: EditsOption = DEFAULT_EDITS
 ) -> dict[str, Any] | None:
     """Show one edit in full."""
     from balancedit.cli import session
 
+    there = remote.client(at, edits)
+    if there is not None:
+        edit, model = there.one_edit(edit_id), there.model()
+        if out.json:
+            return shapes.edit(edit) | {"damaged": None, "store": {"model": model}}
+        _print(edit, model, {})
+        return None
     with session.open_store(edits) as store:
         edit_id = store.resolve(edit_id)
         edit = store.records([edit_id])[edit_id]
@@ -34,13 +42,14 @@ def show(
     reason = damaged[0].reason if damaged else None
     if out.json:
         return shapes.edit_in_store(edit, reason, binding)
-    _print(edit, binding)
+    _print(edit, binding.model, binding.details)
     if reason:
         output.note("warning", f"edit {edit.id} is left out: {reason}")
     return None
 
 
-def _print(edit: Edit, binding: Binding) -> None:
+def _print(edit: Edit, model: str, details: Mapping[str, str]) -> None:
+    """An edit's record. details: of the store's binding, as far as they are known."""
     from rich.table import Table
 
     state = f"{edit.state} (by {edit.retired_by})" if edit.retired_by else edit.state
@@ -51,7 +60,7 @@ def _print(edit: Edit, binding: Binding) -> None:
         ("negative", f"{edit.negative} picture, distance {output.number(edit.d_negative)}"),
     ]
     old = [("  fires", f"inside it, where the untouched model says '{edit.old_answer}'")]
-    key = binding.details.get("key")
+    key = details.get("key")
     rows: list[tuple[str, str]] = [
         ("edit", edit.id),
         ("state", state),
@@ -65,8 +74,8 @@ def _print(edit: Edit, binding: Binding) -> None:
         ("overlaps", edit.overlaps or "–"),
         ("retires", ", ".join(edit.retires) or "–"),
         ("method", f"{edit.method}, {key} key" if key else edit.method),
-        ("model", binding.model),
-        ("layer", binding.details.get("layer", "?")),
+        ("model", model),
+        ("layer", details.get("layer", "?")),
         ("learned", f"{edit.created} ({output.age(edit.created)}), in {edit.seconds:.1f} s"),
         ("training", f"{edit.steps} steps, final loss {output.number(edit.loss)}"),
         ("picture", f"sha256 {edit.image_sha256}"),

@@ -22,7 +22,9 @@ from balancedit.files.durable import write_durably
 from balancedit.inputs.images import thumbnail
 
 SIDE = 192  # pixels of a picture's longer side
-_MARKER = "{{data}}"
+_DATA, _STYLE = "{{data}}", "{{style}}"
+#: In `assets/style`, shared with the served page.
+_SHEETS = ("tokens.css", "controls.css")
 
 
 def write(
@@ -45,12 +47,17 @@ def write(
     text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
     page = resources.files(__package__).joinpath("review.html").read_text(encoding="utf-8")
     try:
-        write_durably(path, page.replace(_MARKER, text, 1).encode())
+        write_durably(path, page.replace(_STYLE, _style(), 1).replace(_DATA, text, 1).encode())
     except OSError as error:
         raise DataError(
             f"'{path}' cannot be written ({error.strerror or error}); choose another with --out"
         ) from error
     return sum(map(len, shown.values()))
+
+
+def _style() -> str:
+    folder = resources.files("balancedit").joinpath("assets/style")
+    return "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in _SHEETS)
 
 
 def _samples(part: Checked, most: int | None, side: int) -> list[dict[str, Any]]:

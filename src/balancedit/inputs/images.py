@@ -33,6 +33,7 @@ from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError, features
 
 from balancedit.errors import ImageError
 from balancedit.inputs.colours import on_white
+from balancedit.inputs.text import is_data_url as is_data_url
 
 #: Above this a picture is refused before it is decoded: 192 MB as RGB. No model looks at more.
 MAX_PIXELS = 64_000_000
@@ -58,7 +59,6 @@ _PLUGGED = (
     (rb"....ftypavi[fs]", "AVIF", "import pillow_avif"),
     (rb"(\xff\x0a|....JXL )", "JPEG XL", "import pillow_jxl"),
 )
-_DATA_URL = re.compile(r"data:", re.IGNORECASE)
 
 
 def open_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -100,11 +100,6 @@ def open_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
         said = getattr(error, "strerror", None) or error
         raise ImageError(f"{name} cannot be read ({said}); check its permissions") from error
-
-
-def is_data_url(source: object) -> bool:
-    """Whether a picture is given as a text that holds it, ``data:image/png;base64,…``."""
-    return isinstance(source, str) and _DATA_URL.match(source) is not None
 
 
 def _from_data_url(url: str) -> bytes:

@@ -38,6 +38,11 @@ def check_part(text: str, what: str) -> None:
         raise InputError(f"{what} holds characters that are no text (a NUL or half a pair)")
 
 
+def is_data_url(source: object) -> bool:
+    """Whether a picture is given as a text that holds it, ``data:image/png;base64,…``."""
+    return isinstance(source, str) and source[:5].lower() == "data:"
+
+
 def between_commas(text: str) -> list[str]:
     """The parts of ``A,B,…``, outer spaces dropped; empty ones are left out."""
     return [part.strip() for part in text.split(",") if part.strip()]

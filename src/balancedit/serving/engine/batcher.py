@@ -6,7 +6,7 @@ it is given, and it knows neither threads nor models nor HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
@@ -184,11 +184,11 @@ class Batcher(Generic[P]):
 
     # -- policy ------------------------------------------------------------------------------
 
-    def _check(self, item: Item[P], waiting: Iterable[Item[P]], most: int) -> None:
+    def _check(self, item: Item[P], waiting: Collection[Item[P]], most: int) -> None:
         if self._draining:
             raise Draining
         ahead = self._seconds_ahead()
-        if len(list(waiting)) >= most:
+        if len(waiting) >= most:
             raise Overloaded(_worth(ahead / 2))
         if item.deadline is not None and ahead > 0 and item.arrived + ahead > item.deadline:
             raise Overloaded(_worth(item.arrived + ahead - item.deadline))
@@ -227,7 +227,7 @@ class Batcher(Generic[P]):
         one that is not full waits for them too."""
         if len(items) >= self.limits.batch:
             return float("-inf")
-        return max(items[0].ready, self._ended) + self.limits.wait
+        return max(min(item.ready for item in items), self._ended) + self.limits.wait
 
     def _go(
         self,

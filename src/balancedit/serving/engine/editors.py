@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from balancedit.answering.together import Outcome as Made
 from balancedit.answering.together import Wish
 from balancedit.editor import Editor
-from balancedit.errors import BalanceditError
+from balancedit.errors import BalanceditError, InputError
 from balancedit.inputs.conversation import Dialogue, opened
+from balancedit.inputs.images import solid
 from balancedit.inputs.pairing import Row
 from balancedit.inputs.pictures import each
 from balancedit.models.loading import LoadedModel
@@ -47,7 +49,6 @@ class Editors:
         self._open, self._tell = open_editor, tell
         self._editors: dict[str, Editor] = {}
         self._held: dict[str, Held] = {}
-        self._seen: dict[str, tuple[tuple[str, ...], int]] = {}
 
     def opened(self, asked: Ask) -> Row:
         """See `Runner.opened`."""
@@ -95,6 +96,20 @@ class Editors:
             self._editors[tenant] = self._open(tenant)
         return self._editors[tenant]
 
+    def warm_up(self, tenants: Sequence[str]) -> None:
+        """Open the editors of these tenants, and answer a question, so that the first one that
+        anybody asks takes no longer than the others. Called before the engine starts. Raises
+        `StoreError`, `StoreMismatchError`."""
+        for tenant in tenants:
+            self._note(tenant, self.of(tenant))
+        with suppress(InputError):  # a model that does not take it is as warm as it gets
+            self.of(tenants[0]).ask(solid((64, 64), "black"), "What is this?", max_new_tokens=2)
+
+    def stored(self) -> Mapping[str, int]:
+        """Versions that the stores of the tenants who were asked about are at, which others may
+        have written to; any thread may ask. Raises `StoreError`."""
+        return {tenant: editor.store.version for tenant, editor in [*self._editors.items()]}
+
     def close(self) -> None:
         """Let go of all stores."""
         for editor in self._editors.values():
@@ -102,21 +117,10 @@ class Editors:
 
     def _note(self, tenant: str, editor: Editor) -> Held:
         """Keep what a tenant has now, and give it."""
-        version, known = self._version(tenant, editor), self._held.get(tenant)
+        version, known = editor.version, self._held.get(tenant)
         if known is None or known.version != version:
             known = self._held[tenant] = Held(version, editor.edits_in_force)
         return known
-
-    def _version(self, tenant: str, editor: Editor) -> int:
-        """Of the edits that a tenant's editor holds."""
-        own = getattr(editor, "version", None)
-        if isinstance(own, int):
-            return own
-        active = tuple(editor._method.active())
-        seen, number = self._seen.get(tenant, ((), 0))
-        if active != seen:
-            seen, number = self._seen[tenant] = active, number + 1
-        return number
 
 
 def _wish(question: Question) -> Wish:

@@ -54,8 +54,9 @@ class EngineState:
 
     queued, works: questions, and pieces of work (edits among them), that wait. running: questions
     in the model. held: edits in force, by tenant; versions: of them. draining: nothing new is taken
-    on. alive: whether the thread that answers runs. last_error: the last one nobody foresaw, on a
-    line. answers_per_second: as measured lately, while at work; None before the first.
+    on. alive: whether the thread that answers runs. last_error: the last one nobody foresaw, its
+    kind and where it was raised. answers_per_second: as measured lately, while at work; None before
+    the first.
     """
 
     queued: int = 0
@@ -172,7 +173,7 @@ class Engine(Protocol):
         better put as several. deadline: when it must have begun. Cancelling the task drops a work
         that waits; one that has begun is done, and what it gives is lost.
 
-        Raises what the work raises, if that is a `BalanceditError`, and as for `ask`.
+        Raises what the work raises, and as for `ask`.
         """
         ...
 

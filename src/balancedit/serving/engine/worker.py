@@ -12,16 +12,16 @@ import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 from balancedit.answering.ask import How, check_how
 from balancedit.editor import Editor
-from balancedit.errors import BalanceditError, first_line
+from balancedit.errors import BalanceditError
 from balancedit.serving.engine import protocol
-from balancedit.serving.engine.batcher import Batcher, Item, Limits, Step
+from balancedit.serving.engine.batcher import Batcher, Limits, Step
+from balancedit.serving.engine.jobs import Job, JobItem, call_in, deliver, placed, turn_of
 from balancedit.serving.engine.protocol import (
     Answered,
     Ask,
@@ -37,28 +37,6 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 _OPENED_AT_ONCE = 2  # questions whose pictures are being decoded
-
-
-@dataclass(eq=False)
-class _Job:
-    """Something on its way through the thread: a question, or a work of a tenant's. future: of the
-    loop in which somebody waits for what comes of it."""
-
-    tenant: str
-    doing: Question | Callable[[Editor], Any]
-    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
-    future: asyncio.Future[Any] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.future = self.loop.create_future()
-
-    def give_up(self) -> None:
-        """Nobody waits any more."""
-        if isinstance(self.doing, Question):
-            self.doing.gone = True
-
-
-_Item: TypeAlias = Item[_Job]
 
 
 class Worker:
@@ -77,7 +55,7 @@ class Worker:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._runner, self._watch, self._clock = runner, watch, clock
-        self._batcher: Batcher[_Job] = Batcher(clock, limits)
+        self._batcher: Batcher[Job] = Batcher(clock, limits)
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="balancedit-engine", daemon=True)
         self._opening = asyncio.Semaphore(_OPENED_AT_ONCE)
@@ -103,9 +81,9 @@ class Worker:
         """See `Engine.ask`."""
         check_how(How(max_new_tokens=asked.max_new_tokens))
         question = Question(asked)
-        job = _Job(asked.tenant, question)
+        job = Job(asked.tenant, question)
         if on_piece is not None:
-            question.give = partial(_call, job.loop, on_piece)
+            question.give = partial(call_in, job.loop, _piece, question, on_piece)
         with self._changed:
             self._check_alive()
             item = self._batcher.add_question(job, deadline=deadline)
@@ -128,7 +106,7 @@ class Worker:
         deadline: float | None = None,
     ) -> T:
         """See `Engine.run`."""
-        job = _Job(tenant, work)
+        job = Job(tenant, work)
         with self._changed:
             self._check_alive()
             item = self._batcher.add_work(job, facts=facts, deadline=deadline)
@@ -139,7 +117,7 @@ class Worker:
                 async with self._until(deadline):
                     result = await asyncio.shield(job.future)
             except DeadlinePassed:
-                if self._drop(item) or job.future.done():
+                if self._drop(item):
                     raise
                 result = await job.future  # it has begun, and is done to its end
             return result
@@ -177,7 +155,7 @@ class Worker:
             self._changed.notify_all()
             if self._ended or not self._thread.is_alive():
                 return
-            self._awaiting_end.append(partial(_call, loop, ended.set))
+            self._awaiting_end.append(partial(call_in, loop, ended.set))
         await ended.wait()
 
     def stop(self) -> None:
@@ -189,19 +167,19 @@ class Worker:
             for item in (*refused, *self._batcher.running):
                 item.payload.give_up()
             self._changed.notify_all()
-        _deliver([(item, Draining()) for item in refused])
+        deliver([(item, Draining()) for item in refused])
 
     def _check_alive(self) -> None:
         if self._failed:
             raise Stopped
 
-    def _make_ready(self, item: _Item, question: Question) -> None:
+    def _make_ready(self, item: JobItem, question: Question) -> None:
         assert question.row is not None
         with self._changed:
             self._batcher.make_ready(item, self._runner.bucket(question.asked, question.row))
             self._changed.notify_all()
 
-    def _drop(self, item: _Item) -> bool:
+    def _drop(self, item: JobItem) -> bool:
         """Nobody waits for it any more; whether it had not begun."""
         item.payload.give_up()
         with self._changed:
@@ -237,101 +215,78 @@ class Worker:
                 self._batcher.drain()
                 left = (*self._batcher.everything(), *self._batcher.running)
                 told = tuple(self._awaiting_end)
-            _deliver([(item, Stopped()) for item in left])
+            deliver([(item, Stopped()) for item in left])
             for tell in told:
                 tell()
 
-    def _next(self) -> Step[_Job] | None:
+    def _next(self) -> Step[Job] | None:
         """What to do next, once there is something; None once all is done that will ever be."""
         with self._changed:
             while True:
                 step = self._batcher.next()
                 if step.expired:
-                    _deliver([(item, DeadlinePassed()) for item in step.expired])
+                    deliver([(item, DeadlinePassed()) for item in step.expired])
                 if step.kind != "wait":
                     return step
                 if self._batcher.draining and self._batcher.is_empty:
                     return None
                 self._changed.wait(step.seconds)
 
-    def _do(self, step: Step[_Job]) -> None:
+    def _do(self, step: Step[Job]) -> None:
         begun = self._clock()
         outcomes = self._outcomes([item.payload for item in step.items])
         held = self._runner.held()
         with self._changed:
             self._held = held
             self._batcher.done()
-        _deliver(list(zip(step.items, outcomes, strict=True)))
+        deliver(list(zip(step.items, outcomes, strict=True)))
         self._tell(step, outcomes, begun)
 
-    def _outcomes(self, jobs: Sequence[_Job]) -> list[Any]:
+    def _outcomes(self, jobs: Sequence[Job]) -> list[Any]:
         """What comes of the jobs of one step; errors as values."""
         first, *_ = jobs
         try:
             if not isinstance(first.doing, Question):
                 return [self._runner.work(first.tenant, first.doing)]
             questions = [job.doing for job in jobs if isinstance(job.doing, Question)]
-            return list(self._runner.answer(questions))
+            made = self._runner.answer(questions)
+            return [
+                Draining() if question.gone else one  # whoever waits yet was not the one to go
+                for question, one in zip(questions, made, strict=True)
+            ]
         except BalanceditError as error:
             return [error] * len(jobs)
         except Exception as error:
             self._note(error)
             if not isinstance(first.doing, Question):
                 return [error]
-            failed = Failed()
-            failed.__cause__ = error
-            return [failed] * len(jobs)
+            return [_failed(error) for _ in jobs]
 
     def _note(self, error: BaseException) -> None:
         """Keep and log an error that nobody foresaw."""
         logger.error("the model's thread met an error", exc_info=error)
         with self._changed:
-            self._last_error = f"{type(error).__name__}: {first_line(error)}"
+            self._last_error = placed(error)
 
-    def _tell(self, step: Step[_Job], outcomes: Sequence[Any], begun: float) -> None:
+    def _tell(self, step: Step[Job], outcomes: Sequence[Any], begun: float) -> None:
         """Tell who watches of a turn."""
         if self._watch is None:
             return
-        first, *_ = step.items
-        tenant, doing = first.payload.tenant, first.payload.doing
-        fired = [one.answer.fired for one in outcomes if isinstance(one, Answered)]
-        turn = protocol.Turn(
-            kind="work" if first.facts is not None else "answers",
-            tenant=tenant,
-            size=len(step.items) if first.facts is None else first.facts,
-            seconds=self._clock() - begun,
-            waited=begun - first.arrived,
-            version=self.version(tenant),
-            base=isinstance(doing, Question) and doing.asked.base,
-            failed=sum(isinstance(one, Exception) for one in outcomes),
-            fired=tuple(edit for edit in fired if edit is not None),
-        )
+        version = self.version(step.items[0].payload.tenant)
+        turn = turn_of(step.items, outcomes, version, begun, self._clock() - begun)
         try:
             self._watch(turn)
         except Exception as error:
             self._note(error)
 
 
-def _call(loop: asyncio.AbstractEventLoop, what: Callable[..., Any], *args: Any) -> None:
-    """Do something in a loop, if that still runs."""
-    with suppress(RuntimeError):
-        loop.call_soon_threadsafe(what, *args)
+def _piece(question: Question, on_piece: Callable[[str], None], piece: str) -> None:
+    """Hand a piece on, in the loop, while it is wanted."""
+    if not question.gone:
+        on_piece(piece)
 
 
-def _deliver(outcomes: Sequence[tuple[_Item, Any]]) -> None:
-    """Give what came of jobs to those who wait for it, each loop woken once."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
-    for item, outcome in outcomes:
-        by_loop.setdefault(item.payload.loop, []).append((item.payload.future, outcome))
-    for loop, some in by_loop.items():
-        _call(loop, _settle, some)
-
-
-def _settle(outcomes: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
-    for future, outcome in outcomes:
-        if future.done():
-            continue
-        if isinstance(outcome, Exception):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
+def _failed(error: Exception) -> Failed:
+    failed = Failed()
+    failed.__cause__ = error
+    return failed

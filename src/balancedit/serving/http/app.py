@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib import import_module
-from importlib.util import find_spec
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from balancedit.serving.http import (
+    audit,
+    chat,
+    edits,
+    explain,
+    health,
+    login,
+    models,
+    page,
+    preview,
+    queries,
+)
 from balancedit.serving.http.access import Access
 from balancedit.serving.http.around import Around, as_response
 from balancedit.serving.http.bodies import BoundedBodies
@@ -19,11 +29,8 @@ from balancedit.serving.http.errors import FAILURES, as_api_error
 from balancedit.serving.http.services import Services
 from balancedit.version import __version__
 
-#: Modules of this package with a `router`, in the order in which paths are looked for.
-ROUTERS = (
-    *("chat", "models", "login", "health"),
-    *("preview", "edits", "explain", "audit", "queries", "page"),
-)
+#: In the order in which paths are looked for: a preview's before those of an edit of any name.
+ROUTERS = (chat, models, login, health, preview, edits, explain, audit, queries, page)
 
 
 def create_app(services: Services) -> FastAPI:
@@ -39,10 +46,8 @@ def create_app(services: Services) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.services = services
-    for name in ROUTERS:
-        module = f"{__package__}.{name}"
-        if find_spec(module) is not None:  # until each of them is there
-            app.include_router(import_module(module).router)
+    for part in ROUTERS:
+        app.include_router(part.router)
     app.add_exception_handler(HTTPException, _failed)
     app.add_exception_handler(RequestValidationError, _failed)
     # The last one that is added stands outermost.

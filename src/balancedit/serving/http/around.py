@@ -69,8 +69,7 @@ class Around:
             await self._app(scope, receive, sending)
         except Exception as error:
             shown = as_api_error(error)
-            if shown.status_code == 500 or isinstance(error, logs.OF_THE_SERVER):
-                logs.failure(error, state["id"])
+            logs.failure(error, shown.status_code, state["id"])
             if not started:
                 status = shown.status_code
                 await as_response(shown)(scope, receive, sending)

@@ -19,7 +19,7 @@ from balancedit.serving.http.settings import ServeSettings
 
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
-_NO_STRUCTURE = re.compile(rb"[^\[\]{},:]+")
+_NO_BRACKET = re.compile(rb"[^\[\]{}]+")
 _HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
 _CLOSE = {"Connection": "close"}  # what is left of the body is not waited for
 
@@ -102,15 +102,17 @@ def check_json(body: bytes, max_depth: int, max_items: int) -> None:
         raise _not_json("it is not UTF-8") from error
     if b"\0" in body:  # UTF-16 and its like, which the parser would take as well
         raise _not_json("it holds NUL bytes")
-    structure = _NO_STRUCTURE.sub(b"", _STRING.sub(b"", body))
+    outside = _STRING.sub(b"", body)
     # Of what an object or a list holds, the first follows its bracket, every other a comma.
-    if sum(structure.count(sign) for sign in (b",", b"[", b"{")) > max_items:
+    if sum(outside.count(sign) for sign in (b",", b"[", b"{")) > max_items:
         raise ApiError(
             400, f"the JSON has more than {max_items:,} keys and items", code="json_too_large"
         )
     depth = 0
-    for sign in structure:
-        depth += (sign in b"[{") - (sign in b"]}")
+    for sign in _NO_BRACKET.sub(b"", outside):
+        depth += 1 if sign in b"[{" else -1
+        if depth < 0:
+            return  # no JSON; the parser says so better
         if depth > max_depth:
             raise ApiError(
                 400, f"the JSON is nested deeper than {max_depth} levels", code="json_too_deep"

@@ -112,8 +112,7 @@ async def _events(
     except Exception as error:  # the status is sent; the client is told within the stream
         shown = as_api_error(error)
         note(request, failed=shown.code)
-        if shown.status_code == 500 or isinstance(error, logs.OF_THE_SERVER):
-            logs.failure(error, request.scope["state"]["id"])
+        logs.failure(error, shown.status_code, request.scope["state"]["id"])
         yield event(shown.body)
         yield DONE
     finally:

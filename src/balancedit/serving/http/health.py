@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -47,4 +49,6 @@ async def ready(here: Here) -> JSONResponse:
 async def figures(here: Here, caller: MayAdmin) -> PlainTextResponse:
     """The server's figures in Prometheus' text format. They are open on a port of their own, where
     the server was given one."""
-    return PlainTextResponse(here.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+    return PlainTextResponse(
+        await asyncio.to_thread(here.metrics.text), media_type=CONTENT_TYPE_LATEST
+    )

@@ -51,10 +51,13 @@ def event(name: str, **fields: Any) -> None:
     LOG.info(name, extra={_FIELDS: fields})
 
 
-def failure(error: BaseException, request: str | None = None) -> None:
-    """Log an error that lies with the server: its kind and where it was raised. What it says is
+def failure(error: BaseException, status: int, request: str | None = None) -> None:
+    """Log an error, if it lies with the server: its kind and where it was raised. What it says is
     left out, since that may repeat what a caller sent, unless it is about files of the server's."""
-    says = {"message": str(error)} if isinstance(error, OF_THE_SERVER) else {}
+    own = isinstance(error, OF_THE_SERVER)
+    if status != 500 and not (own and status > 500):
+        return
+    says = {"message": str(error)} if own else {}
     LOG.error("failure", extra={_FIELDS: {"id": request, **says, **where(error)}})
 
 

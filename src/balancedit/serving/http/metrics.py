@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ from prometheus_client import (
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from balancedit.errors import StoreError
 
 if TYPE_CHECKING:
     from balancedit.serving.engine.protocol import Engine, Turn
@@ -126,10 +129,11 @@ class _EngineFigures(Collector):
             yield GaugeMetricFamily(f"balancedit_{name}", says, value=float(value))
         yield _by_tenant("edits_held", "Edits in force.", state.held)
         yield _by_tenant("edits_version", "Version of the edits in force.", state.versions)
-        if self._stored is not None:
+        with suppress(StoreError):  # its figure is missing then, and the others are not
+            stored = self._stored() if self._stored is not None else {}
             behind = {
                 tenant: max(0, version - state.versions.get(tenant, 0))
-                for tenant, version in self._stored().items()
+                for tenant, version in stored.items()
             }
             yield _by_tenant("edits_version_lag", "Versions that the store is ahead.", behind)
 

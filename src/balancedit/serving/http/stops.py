@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 
 class Stops:
-    """Gives an answer's pieces on up to the first of some texts, which is not given. What may be
-    the beginning of one is held back."""
+    """Gives an answer's pieces on up to the first of some texts, which is not given: the one that
+    is whole first, so that it does not matter how the pieces are cut. What may be the beginning of
+    one is held back."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         self._texts, self._held = tuple(texts), ""
@@ -18,10 +19,11 @@ class Stops:
         if self.found:
             return ""
         text = self._held + piece
-        places = [at for at in (text.find(stop) for stop in self._texts) if at >= 0]
-        if places:
+        places = [(text.find(stop), len(stop)) for stop in self._texts]
+        whole = [(at + length, at) for at, length in places if at >= 0]
+        if whole:
             self.found, self._held = True, ""
-            return text[: min(places)]
+            return text[: min(whole)[1]]
         held = max((_begun(text, stop) for stop in self._texts), default=0)
         given = len(text) - held
         self._held = text[given:]

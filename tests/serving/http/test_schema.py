@@ -1,0 +1,77 @@
+"""The server keeps to its own schema, whatever is sent to it, and the committed one is this."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from serving.http import schema as committed
+from serving.http.conftest import MakeServer, Server, bearer
+
+#: What a fake engine can stand in for.
+OURS = ["chat", "session", "operations"]
+WITHOUT_KEY = {"/health/live", "/health/ready", "/v1/session", "/", "/page/{name}"}
+
+
+def test_the_committed_schema_is_the_servers() -> None:
+    assert committed.FILE.read_text(encoding="utf-8") == committed.text(), (
+        "run `python tests/serving/http/schema.py`"
+    )
+
+
+def test_every_endpoint_says_that_it_wants_a_key(server: Server) -> None:
+    paths = server.client.get("/openapi.json").json()["paths"]
+    open_to_all = {
+        path
+        for path, operations in paths.items()
+        if any("security" not in operation for operation in operations.values())
+    }
+    assert open_to_all <= WITHOUT_KEY
+
+
+def test_every_endpoint_says_how_it_fails(server: Server) -> None:
+    document = server.client.get("/openapi.json").json()
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            assert {"4XX", "5XX"} <= set(operation["responses"]), path
+            assert "422" not in operation["responses"], path
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+@pytest.fixture
+def described(make_server: MakeServer) -> Any:
+    server = make_server(rate=1e6, burst=1e6)
+    found = schemathesis.openapi.from_asgi("/openapi.json", server.client.app)
+    return found.include(tag=OURS)
+
+
+schema = schemathesis.pytest.from_fixture("described")
+
+
+@schema.parametrize()
+@settings(
+    max_examples=15,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+def test_the_server_keeps_to_its_schema(case: Any) -> None:
+    case.call_and_validate(
+        headers=bearer("admin"),
+        checks=[
+            not_a_server_error,
+            status_code_conformance,
+            content_type_conformance,
+            response_schema_conformance,
+        ],
+    )
