@@ -23,12 +23,14 @@ from balancedit.models.loading import LoadedModel
 @dataclass(frozen=True)
 class Wish:
     """A row of a batch. max_new_tokens: as for `Editor.ask`; gone: asked after every token, whether
-    nobody wants the rest; give: given the text while it comes, all of it in the end."""
+    nobody wants the rest; give: given the text while it comes, all of it in the end; ended: given
+    the answer where it comes to an end of its own, while other rows may go on, behind the text."""
 
     row: Row
     max_new_tokens: int | None = None
     gone: Callable[[], bool] | None = None
     give: Callable[[str], None] | None = None
+    ended: Callable[[GeneratedAnswer], None] | None = None
 
 
 #: What comes of a row.
@@ -68,7 +70,14 @@ def _batch(loaded: LoadedModel, method: Answers, wishes: Sequence[Wish]) -> list
         give = [wish.give for wish in wishes]
         more["streamer"] = Pieces(give, decoding(loaded), stream_ends(loaded))
     how = Decoding(tuple(wish.max_new_tokens for wish in wishes))
-    return generate_batch(loaded, method, [wish.row for wish in wishes], how, more)
+
+    def ended(row: int, answer: GeneratedAnswer) -> None:
+        told = wishes[row].ended
+        if told is not None:
+            told(answer)
+
+    early = ended if any(wish.ended for wish in wishes) else None
+    return generate_batch(loaded, method, [wish.row for wish in wishes], how, more, early)
 
 
 class _Gone(StoppingCriteria):
