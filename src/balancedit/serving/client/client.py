@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
+from balancedit import shapes
 from balancedit.serving.client import records
 from balancedit.serving.client.connection import Connection, Json, Reply
 from balancedit.serving.client.failures import unreadable
@@ -120,13 +121,14 @@ class Client:
         return self._read(reply, lambda body: records.edit(body["edit"]))
 
     def preview(self, fact: Json, radius: float | None = None) -> Json:
-        """What a fact would change, as the server says it; radius: another one than measured."""
+        """What a fact would change, in the shape of `shapes.preview`; radius: another one than
+        measured."""
         made = self._connection.post("/v1/edits/preview", fact)
         if radius is None:
-            return made.body
+            return self._read(made, shapes.preview_served)
         name = self._read(made, lambda body: quote(str(body["preview_id"]), safe=""))
         again = self._connection.post(f"/v1/edits/preview/{name}/radius", {"radius": radius})
-        return again.body
+        return self._read(again, shapes.preview_served)
 
     def _pages(self, state: str) -> Iterator[Reply]:
         after: str | None = None
