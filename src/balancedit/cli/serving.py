@@ -66,6 +66,7 @@ def services(
         own = {"network": options.network} if options.network is not None else {}
         opening = editor_for(loaded, tenants, method=options.method, preset=options.preset, **own)
         editors = Editors(opening, Noting(log) if log else None)
+        editors.of(DEFAULT_TENANT).warm_up()
         worker = Worker(editors, watch=metrics.turn)
     worker.start()
     try:
