@@ -96,10 +96,9 @@ def preview(
     # Everything that can be wrong with the arguments, before the model loads.
     question, answer = check_question(question), check_answer(answer)
     rephrasings = [check_question(text) for text in rephrase or ()]
-    there = remote.client(at, edits, options)
+    there = remote.client(at, edits, options, tenant)
     if there is not None:
-        if over is not None or tenant is not None:
-            raise InputError("a server holds edits against its own query log; leave --over out")
+        remote.check_only_logged(over is None)
         fact = remote.fact(image, more, question, answer, rephrasings, negative, new)
         with output.working(f"learning to answer '{answer}' …"):
             shape = there.preview({**fact, "limit": most}, radius)
