@@ -24,7 +24,6 @@ import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote_to_bytes
 
@@ -32,6 +31,7 @@ import numpy as np
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError, features
 
 from balancedit.errors import ImageError
+from balancedit.files.names import expanded
 from balancedit.inputs.colours import on_white
 
 #: Above this a picture is refused before it is decoded: 192 MB as RGB. No model looks at more.
@@ -84,7 +84,7 @@ def open_image(source: Source) -> Image.Image:
         raise ImageError(f"{name} is a web address; download it and give the file")
     if is_data_url(source):
         return _decode(io.BytesIO(_from_data_url(str(source))), name)
-    path = Path(source).expanduser()
+    path = expanded(source)
     try:
         if path.is_dir():
             raise ImageError(f"{name} is a directory; give one picture in it")

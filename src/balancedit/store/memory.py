@@ -86,6 +86,10 @@ class MemoryStore:
         held = [HeldEdit(e, *self._contents[e.id]) for e in records if e.id in self._contents]
         return held, []
 
+    def damaged(self, ids: Iterable[str]) -> list[DamagedEdit]:
+        """None: nothing in memory is ever damaged."""
+        return []
+
     def revert(self, edit_id: str) -> list[Edit]:
         """See `EditStore.revert`."""
         edit_id = history.resolve(self._edits, edit_id)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from balancedit.errors import DamagedEditError, EditNotFoundError, StoreError
 from balancedit.files.durable import digest, write_durably
+from balancedit.files.names import expanded
 from balancedit.store import history
 from balancedit.store.directory import database, files, opening, rows
 from balancedit.store.directory.failures import explained
@@ -68,7 +69,7 @@ class DiskStore:
         the store belongs to something else, `StoreError` when it is missing, damaged, or of a newer
         format. A failure leaves nothing behind that was not there.
         """
-        root = Path(path).expanduser()
+        root = expanded(path)
         with explained(root, "open it"):
             if root.exists() and not root.is_dir():
                 raise NotADirectoryError(errno.ENOTDIR, "Not a directory")
@@ -256,6 +257,9 @@ class DiskStore:
                 wanted[at] = rows.resolve(db, name)
                 records |= rows.read_records(db, [wanted[at]])
         contents = rows.read_contents(db, wanted)
+        for edit_id in wanted:
+            if edit_id not in records or edit_id not in contents:
+                raise sqlite3.DatabaseError(f"edit '{edit_id}': its index leads elsewhere")
         return [(records[i], contents[i]) for i in wanted if records[i].state != "reverted"]
 
     def _not_reverted(self, damaged: list[DamagedEdit]) -> list[DamagedEdit]:
