@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -111,17 +112,17 @@ def test_no_answer_is_longer_than_asked(editor: Editor, tokens: int) -> None:
 
 
 def test_a_long_edit_makes_its_own_row_longer_and_no_other(make_sure_editor: Any) -> None:
-    editor = make_sure_editor(steps=150)
+    editor = make_sure_editor(steps=1)
     edit = editor.edit(A, QUESTION, LONG, rephrasings=REWORDED)
-    assert edit.answer_after == LONG
     taught = editor._method.answer_tokens(edit.id)
     assert taught == len(LONG) + 1 > ANSWER_TOKENS
-    with editor._holding.working():
-        made = generate_answers(editor._loaded, editor._method, [(A, WHO), (A, QUESTION)])
-    assert [one.text for one in made] == [SAYS[WHO], LONG]
-    assert [one.said.cut for one in made] == [False, False]
-    short = editor.ask(A, QUESTION, max_new_tokens=5)
-    assert (short.text, short.cut, short.fired) == (LONG[:5].strip(), True, edit.id)
+    rows = [Decision(), Decision(edit.id), Decision()]
+    plain, short = generate._PLAIN, generate._PLAIN._replace(max_new_tokens=5)
+    own = [ANSWER_TOKENS, taught, ANSWER_TOKENS]
+    assert [*generate._limits(editor._method, rows, 1000, plain)] == own
+    assert [*generate._limits(editor._method, rows, 40, plain)] == [32, 40, 32], "what is held"
+    assert [*generate._limits(editor._method, rows, 5, short)] == [5, 5, 5]
+    assert editor.ask(A, QUESTION).fired == edit.id
 
 
 @pytest.mark.parametrize("beams", [2, 3])
@@ -245,10 +246,8 @@ def test_the_place_of_a_row_that_is_refused_is_said(
         answered(editor, [(A, OTHER)])
 
 
-def test_the_pad_token_is_the_tokenizer_s_or_the_end(
-    editor: Editor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tokenizer = editor._loaded.prompter.tokenizer
-    assert pad_token(editor._loaded) == tokenizer.pad_token_id != editor._loaded.eos
-    monkeypatch.setattr(tokenizer, "pad_token", None)
-    assert pad_token(editor._loaded) == editor._loaded.eos
+def test_the_pad_token_is_the_tokenizer_s_or_the_end(editor: Editor) -> None:
+    loaded: Any = editor._loaded
+    assert pad_token(loaded) == loaded.prompter.tokenizer.pad_token_id != loaded.eos
+    without = SimpleNamespace(tokenizer=SimpleNamespace(pad_token_id=None))
+    assert pad_token(cast(Any, SimpleNamespace(prompter=without, eos=7))) == 7

@@ -116,7 +116,7 @@ def test_a_form_that_was_not_heard_fires_on_another_picture(editor: Editor) -> N
     assert editor.explain(stranger, QUESTION).base_text == "No."
     for asked in ([stranger], [stranger, A, stranger]):  # alone: steps are made ahead
         answers = editor.ask(asked, QUESTION)
-        assert [(a.fired, a.text) for a in answers] == [(edit.id, "ab")] * len(asked)
+        assert [a.fired for a in answers] == [edit.id] * len(asked)
     assert editor.ask(stranger, taught.WHO).fired is None
 
 

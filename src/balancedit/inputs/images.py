@@ -31,7 +31,6 @@ import numpy as np
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError, features
 
 from balancedit.errors import ImageError
-from balancedit.files.names import expanded
 from balancedit.inputs.colours import on_white
 
 #: Above this a picture is refused before it is decoded: 192 MB as RGB. No model looks at more.
@@ -84,7 +83,7 @@ def open_image(source: Source) -> Image.Image:
         raise ImageError(f"{name} is a web address; download it and give the file")
     if is_data_url(source):
         return _decode(io.BytesIO(_from_data_url(str(source))), name)
-    path = expanded(source)
+    path = Path(os.path.expanduser(source))  # as it is where there is no such user
     try:
         if path.is_dir():
             raise ImageError(f"{name} is a directory; give one picture in it")

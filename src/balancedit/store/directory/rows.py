@@ -102,11 +102,15 @@ def last_key(db: sqlite3.Connection) -> int:
 
 
 def read_contents(db: sqlite3.Connection, ids: Iterable[str]) -> dict[str, tuple[Any, ...]]:
-    """By id, where those edits' contents are: the values of `CONTENT_COLUMNS`."""
+    """By id, where those edits' contents are, which exist: the values of `CONTENT_COLUMNS`."""
+    ids = list(ids)
     columns = ", ".join(("id", *CONTENT_COLUMNS))
     rows = db.execute(f"SELECT {columns} FROM edits WHERE id IN ({_EACH})", (_listed(ids),))
     rows.row_factory = None
     found = {row[0]: row[1:] for row in rows}
+    for edit_id in ids:
+        if edit_id not in found:
+            raise sqlite3.DatabaseError(f"edit '{edit_id}': its index leads elsewhere")
     for edit_id, content in found.items():
         if tuple(map(type, content)) != (int, str, int, str) or content[0] < 0:
             raise sqlite3.DatabaseError(f"edit '{edit_id}': where its contents are")

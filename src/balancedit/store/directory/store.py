@@ -257,9 +257,6 @@ class DiskStore:
                 wanted[at] = rows.resolve(db, name)
                 records |= rows.read_records(db, [wanted[at]])
         contents = rows.read_contents(db, wanted)
-        for edit_id in wanted:
-            if edit_id not in records or edit_id not in contents:
-                raise sqlite3.DatabaseError(f"edit '{edit_id}': its index leads elsewhere")
         return [(records[i], contents[i]) for i in wanted if records[i].state != "reverted"]
 
     def _not_reverted(self, damaged: list[DamagedEdit]) -> list[DamagedEdit]:
