@@ -24,6 +24,7 @@ import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote_to_bytes
 

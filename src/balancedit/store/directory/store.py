@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 
 from balancedit.errors import DamagedEditError, EditNotFoundError, StoreError
 from balancedit.files.durable import digest, write_durably
-from balancedit.files.names import expanded
 from balancedit.store import history
 from balancedit.store.directory import database, files, opening, rows
 from balancedit.store.directory.failures import explained
@@ -69,7 +68,7 @@ class DiskStore:
         the store belongs to something else, `StoreError` when it is missing, damaged, or of a newer
         format. A failure leaves nothing behind that was not there.
         """
-        root = expanded(path)
+        root = Path(os.path.expanduser(path))
         with explained(root, "open it"):
             if root.exists() and not root.is_dir():
                 raise NotADirectoryError(errno.ENOTDIR, "Not a directory")
