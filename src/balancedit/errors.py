@@ -46,6 +46,11 @@ class LayerError(BalanceditError):
     """A layer path that does not exist in the model or is not a linear layer."""
 
 
+class ModelError(BalanceditError):
+    """A model whose own code fails on a prompt, or for which the memory does not suffice; what it
+    raised is the cause."""
+
+
 class RoutingError(BalanceditError):
     """A forward pass in which the whole prompt cannot be seen, so no edit can be chosen rightly."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -162,3 +163,27 @@ def test_names_and_directories_that_are_not_there(tmp_path: Path) -> None:
         find(str(tmp_path))
     with pytest.raises(InputError, match="no data set 'okedit-pokcet'; nearest: okedit-pocket"):
         find("okedit-pokcet")
+
+
+ROWS = (
+    'file_name,question,target,rephrases{0}a.png,Who?,hp,"[""Which{0}one?""]"{0}b.png,Who?,hp,{0}'
+)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_csv_s_lines_end_in_any_way(tmp_path: Path, end: str) -> None:
+    (tmp_path / "metadata.csv").write_bytes(
+        ROWS.format(end).replace(f"Which{end}", "Which ").encode()
+    )
+    first, second = find(f"imagefolder={tmp_path}").read("all")
+    assert (first.rephrases, second.target) == (("Which one?",), "hp")
+
+
+def test_a_cell_that_is_no_json_or_too_long_is_a_finding(tmp_path: Path) -> None:
+    cells = ["[" * 5000, '"', "9" * 5000, "x" * 200_000]  # nested, open, a number, a long cell
+    rows = [f'a.png,Who?,hp,"{cell}"' for cell in cells]
+    for row, what in zip(rows, ("nested|recursion", "JSON", "JSON", "no CSV"), strict=True):
+        (tmp_path / "metadata.csv").write_text(f"file_name,question,target,rephrases\n{row}\n")
+        left_out = LeftOut()
+        assert find(f"imagefolder={tmp_path}", left_out).read("all") == []
+        assert re.search(what, left_out.problems[0].what), left_out.problems

@@ -83,3 +83,13 @@ def test_a_hop_without_its_question(tmp_path: Path) -> None:
     write_mmedit(tmp_path, records, "eval.json")
     with pytest.raises(DataError, match="index 1: has no field 'Question'"):
         find(f"vlkeb={tmp_path}").read("eval")
+
+
+@pytest.mark.parametrize("name", [".", "./", "..", "../a.png", "/a.png", " "])
+def test_a_picture_s_name_that_is_no_file_s(tmp_path: Path, name: str) -> None:
+    for field in ("image", "m_loc"):
+        records = vlkeb_records(2)
+        records[1][field] = name
+        write_mmedit(tmp_path, records, "eval.json")
+        with pytest.raises(DataError, match=rf"index 1: has .*'{field}'"):
+            find(f"vlkeb={tmp_path}").read("eval")

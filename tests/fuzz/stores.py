@@ -8,6 +8,7 @@ import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -151,7 +152,7 @@ def _other(random: Random, tensors: dict[str, torch.Tensor]) -> dict[str, torch.
         "more": lambda: torch.stack([tensor, tensor]),
         "none": lambda: tensor.flatten()[:0],
         "one": lambda: tensor.flatten()[0].clone(),
-        "longer": lambda: torch.zeros(*(s + 1 for s in tensor.shape), dtype=tensor.dtype),
+        "longer": lambda: torch.zeros([s + 1 for s in tensor.shape], dtype=tensor.dtype),
         "turned": lambda: tensor.t().contiguous() if tensor.dim() == 2 else tensor[None],
         "nan": lambda: torch.full_like(tensor, 0) + float("nan"),
         "inf": lambda: torch.full_like(tensor, 0) - float("inf"),
@@ -238,17 +239,28 @@ def _loaded() -> LoadedModel:
     return load_model(model, processor=processor, layer=layer, prompt=prompt)
 
 
+#: Methods whose edits are kept, each in a store of its own, and their settings.
+_METHODS: dict[str, dict[str, Any]] = {
+    "balancedit": {"lr": 0.5},
+    "ft": {"lr": 0.05, "steps": 5},
+    "grace": {"steps": 5},
+    "ike": {"demonstrations": 0},
+}
+
+
 def _editor(root: Path) -> Editor:
-    return Editor.on(_loaded(), edits=root, lr=0.5)
+    return Editor.on(_loaded(), edits=root, method=root.name, **_METHODS[root.name])
 
 
 def _prepare_edited(root: Path) -> None:
-    with closing(_editor(root)) as ed:
-        made = ed.edit(tiny.picture(1), taught.QUESTION, "ab", rephrasings=[taught.REWORDED])
-    assert made.answer_after == "ab"
+    for method in _METHODS:
+        with closing(_editor(root / method)) as ed:
+            made = ed.edit(tiny.picture(1), taught.QUESTION, "ab", rephrasings=[taught.REWORDED])
+        assert method != "balancedit" or made.answer_after == "ab"
 
 
 def _feed_editor(random: Random, root: Path) -> None:
+    root /= random.choice(("balancedit", "balancedit", *_METHODS))
     if random.random() < 0.6:
         _spoil_tensors(random, root)
     else:

@@ -107,7 +107,7 @@ def test_the_answer_is_read_in_one_pass(editor: Editor) -> None:
     out, _ = generated(editor, [A], [QUESTION])
     handle.remove()
     assert len(out.logits) == 3, "two tokens and the end"
-    assert tokens[1:] == [2], "behind the prompt: the pass that decides, and no other"
+    assert tokens[1:] == [3], "behind the prompt: the pass that decides, over 'no.', and no other"
 
 
 def test_rows_of_a_batch_have_their_own_steps(

@@ -262,3 +262,19 @@ def test_a_weight_that_bitsandbytes_cannot_read_is_named(monkeypatch: pytest.Mon
     layer.weight = Int8Params(torch.zeros(4, 4))
     with pytest.raises(LayerError, match=r"Linear as numbers \(no kernel image\); keep"):
         float_weight(layer)
+
+
+@pytest.mark.parametrize(
+    "index", [[], {"weight_map": []}, {"weight_map": {"a": 5}}, {"weight_map": {"a": ["b"]}}, "x"]
+)
+def test_an_index_of_weights_of_another_form_is_named(folder: Path, index: object) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert "model.safetensors.index.json' cannot be read" in refused(folder)
+
+
+def test_a_shard_with_a_name_that_no_file_can_have(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    index = {"metadata": {}, "weight_map": {"a": "x" * 300}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert "is not there" in refused(folder)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from balancedit.answering.failures import explained
 from balancedit.answering.protocol import Answers
 from balancedit.inputs.pairing import Row, batches
 from balancedit.layer.prompts import with_answers
@@ -57,7 +58,7 @@ def _force_batch(
     inputs = loaded.to_device(loaded.prompter.inputs([i for i, _ in asked], [q for _, q in asked]))
     lengths = inputs["attention_mask"].sum(1)
     full = with_answers(loaded.model, inputs, answers)
-    with method.routing.prompt_lengths(lengths):
+    with method.routing.prompt_lengths(lengths), explained(loaded.model, len(rows)):
         logits = answer_logits(loaded.model, full, answers)
     kept = [x.topk(min(candidates, x.shape[-1])).indices.tolist() for x in logits]
     return [

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from transformers import StoppingCriteriaList
 
+from balancedit.answering.failures import explained
 from balancedit.answering.lengths import OwnLengths, RowEnds, most_tokens
 from balancedit.answering.protocol import Answers, Routing
 from balancedit.errors import InputError, PromptError, RoutingError
@@ -164,6 +165,7 @@ def generate_batch(
         with (
             loaded.prefix.asked(name, inputs) if remembered else nullcontext(),
             decoding_plainly(model),
+            explained(model, len(rows)),
         ):
             out = model.generate(
                 **loaded.to_device(inputs),
@@ -248,7 +250,7 @@ def resumes(loaded: LoadedModel, routing: Routing) -> bool:
 
     if not routing.reads_once:
         return False
-    with routing.bypass(), evaluating(model):
+    with routing.bypass(), evaluating(model), explained(model, 1):
         return loaded.prefix.fits("generation", second_token)
 
 

@@ -24,7 +24,7 @@ from balancedit.bench.protocols import EvaluationProtocol, Probe, probes, scores
 from balancedit.bench.rows import about_edit, head
 from balancedit.data.sample import EditSample
 from balancedit.editor import Editor
-from balancedit.errors import BalanceditError, InputError
+from balancedit.errors import BalanceditError, InputError, ModelError
 from balancedit.files.journal import Journal
 from balancedit.inputs.images import pixel_hash
 from balancedit.types import BATCH_SIZE
@@ -164,6 +164,8 @@ class Runner:
             return
         try:
             edit = editor.edit(sample.image.open(), sample.question, sample.target)
+        except ModelError:  # memory that ran out says nothing of the fact
+            raise
         except BalanceditError as error:
             self._write_failure(contender.name, 1, sample, error)
             return
@@ -224,6 +226,8 @@ class Runner:
             if sample.id in facts and facts[sample.id] not in present:
                 try:
                     editor.edit(sample.image.open(), sample.question, sample.target)
+                except ModelError:
+                    raise
                 except BalanceditError as error:
                     failures[sample.id] = error
         return editor, failures
@@ -238,8 +242,9 @@ class Runner:
             try:
                 outputs = self._protocol.outputs(editor, asked, self._batch_size)
                 break
-            except RuntimeError as error:
-                if self._batch_size == 1 or not should_reduce_batch_size(error):
+            except (RuntimeError, ModelError) as error:
+                cause = error.__cause__ if isinstance(error, ModelError) else error
+                if self._batch_size == 1 or not should_reduce_batch_size(cause):
                     raise
             self._batch_size //= 2
             clear_device_cache(garbage_collection=True)

@@ -22,8 +22,6 @@ from balancedit.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from balancedit.types import Edit
 
 
@@ -97,7 +95,7 @@ def edit(
     return None
 
 
-def _print(record: Edit, where: str, edits: Path) -> None:
+def _print(record: Edit, where: str, edits: str) -> None:
     from balancedit.types import KnownEdit
 
     console = output.console()
@@ -134,6 +132,6 @@ def _negative(record: Edit) -> str:
     return "negative picture" if record.negative == "given" else f"{record.negative} picture"
 
 
-def _undo(record: Edit, edits: Path) -> str:
-    where = "" if edits == DEFAULT_EDITS else f" --edits {shlex.quote(str(edits))}"
+def _undo(record: Edit, edits: str) -> str:
+    where = "" if edits == DEFAULT_EDITS else f" --edits {shlex.quote(edits)}"
     return f"balancedit revert {record.id}{where}"

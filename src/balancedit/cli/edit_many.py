@@ -17,6 +17,7 @@ from balancedit.cli.options import (
     OutputOptions,
     with_options,
 )
+from balancedit.files.names import expanded
 
 if TYPE_CHECKING:
     from balancedit.types import Edit, Fact, FailedEdit
@@ -92,7 +93,7 @@ def read_facts(file: Path) -> list[Fact]:
     from balancedit.errors import InputError
     from balancedit.files.lines import NotTextError, read_lines
 
-    file = file.expanduser()
+    file = expanded(file)
     try:
         lines, _ = read_lines(file, pipes=True)
     except FileNotFoundError as error:
@@ -153,7 +154,7 @@ def _fact(fields: Any, where: str, folder: Path) -> Fact:
     return replace(fact, negative=negative if negative in ANCHORS else picture(negative))
 
 
-def _print(tally: _Tally, edits: Path) -> None:
+def _print(tally: _Tally, edits: str) -> None:
     from rich.table import Table
 
     console = output.console()

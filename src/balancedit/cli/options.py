@@ -59,10 +59,14 @@ LengthOption = Annotated[
         show_default="32, or as many as the answer that was taught takes",
     ),
 ]
-DEFAULT_EDITS = Path("edits")
+DEFAULT_EDITS = "edits"
 EditsOption = Annotated[
-    Path,
-    typer.Option("--edits", metavar="DIR", help="The directory the edits are kept in."),
+    str,
+    typer.Option(
+        "--edits",
+        metavar="DIR",
+        help="Where the edits are kept: a directory, or another address (scheme://place).",
+    ),
 ]
 
 

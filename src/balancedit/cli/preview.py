@@ -21,7 +21,6 @@ from balancedit.cli.options import (
     ServerOptions,
     with_options,
 )
-from balancedit.errors import InputError
 
 if TYPE_CHECKING:
     from rich.table import Table

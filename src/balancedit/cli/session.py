@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, closing
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from balancedit.cli import output
 from balancedit.cli.options import DEFAULT_EDITS, ModelOptions
 from balancedit.errors import InputError, nearest_names
+from balancedit.files.names import exists, expanded, is_directory
 
 if TYPE_CHECKING:
     from balancedit.editor import Editor
     from balancedit.inputs.pictures import Picture
     from balancedit.models.loading import LoadedModel
-    from balancedit.store import DamagedEdit, DiskStore
+    from balancedit.store import DamagedEdit, EditStore
 
 DEMO = "demo:"
 _PACKAGE = "balancedit"
@@ -65,10 +67,10 @@ def check_alone(more: Sequence[str] | None) -> None:
         raise InputError("'none' asks without a picture; give the first one in its place")
 
 
-def load_editor(options: ModelOptions, edits: Path | None, *, debug: bool) -> Editor:
+def load_editor(options: ModelOptions, edits: str | None, *, debug: bool) -> Editor:
     """The chosen model with the edits kept for it; damaged edits are named on standard error.
 
-    edits: the store's directory, made when missing; None keeps edits in memory.
+    edits: the store's address, made when missing; None keeps edits in memory.
     """
     with output.working(f"loading {options.model} …"):
         if not debug:
@@ -118,22 +120,28 @@ def load_alone(
     return load_model(model, layer=layer, prompt=prompt, device=device, dtype=dtype)
 
 
-def existing_edits(edits: Path) -> Path | None:
+def existing_edits(edits: str) -> str | None:
     """`edits` where it holds a store (or is something no store can be made of, for the store to
-    say so); None where there is none yet, so that asking a question does not make one."""
-    folder = edits.expanduser()
-    if (folder / "store.sqlite3").exists() or (folder.exists() and not folder.is_dir()):
+    say so); None where it is a directory that holds none yet, so that asking a question does not
+    make one. Raises `StoreError` for an address of an unknown kind."""
+    from balancedit.store import directory_of
+
+    named = directory_of(edits)
+    if named is None:
+        return edits
+    folder = expanded(named)
+    if exists(folder / "store.sqlite3") or (exists(folder) and not is_directory(folder)):
         return edits
     if edits != DEFAULT_EDITS:
         output.note("warning", f"no edit store in '{edits}'; the untouched model answers")
     return None
 
 
-def open_store(edits: Path) -> DiskStore:
+def open_store(edits: str) -> AbstractContextManager[EditStore]:
     """The edits alone, without a model. Raises `StoreError` when there is no store."""
-    from balancedit.store import DiskStore
+    from balancedit.store import look_into
 
-    return DiskStore.open(edits, None, create=False)
+    return closing(look_into(edits))
 
 
 def _silence() -> None:

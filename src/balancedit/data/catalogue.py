@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from balancedit.errors import InputError, nearest_names
+from balancedit.files.names import is_directory
 
 if TYPE_CHECKING:
     from balancedit.data.problems import Problem, Report
@@ -42,7 +43,7 @@ def find(name: str, report: Report | None = None) -> DataSet:
     form, equals, directory = name.partition("=")
     if equals:
         return _on_disk(form, Path(directory), report)
-    if "/" in name or Path(name).is_dir():
+    if "/" in name or is_directory(Path(name)):
         return _on_disk(None, Path(name), report)
     raise InputError(
         f"there is no data set '{name}'{nearest_names(name, DATA_SETS)}; give a directory, or "

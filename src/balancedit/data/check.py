@@ -18,6 +18,7 @@ from balancedit.data.problems import Problem
 from balancedit.data.reading import Contents
 from balancedit.data.sample import EditSample, FileImage
 from balancedit.errors import DataError
+from balancedit.files.names import exists, is_directory, is_file
 from balancedit.inputs.answers import question_form, same_answer
 
 TRAIN = "train"  # parts whose name holds this must not share edits with the others
@@ -52,11 +53,11 @@ def check(name: str | None, path: Path) -> tuple[Format, dict[str, Checked]]:
     name: the format, None to tell it from the files. Raises `DataError` and `InputError` for what
     cannot be read at all.
     """
-    directory = path if path.is_dir() else path.parent
+    directory = path if is_directory(path) else path.parent
     dataset = open_directory(name, directory)
     parts = dataset.format.parts(directory)
-    if not path.is_dir():
-        if not path.exists():
+    if not is_directory(path):
+        if not exists(path):
             raise DataError(f"there is no file or directory '{path}'; check the path")
         parts = {part: file for part, file in parts.items() if file.samefile(path)}
         if not parts:
@@ -119,7 +120,7 @@ def _missing_images(contents: Contents) -> Iterator[Problem]:
     for sample, where in zip(contents.samples, contents.places, strict=True):
         for image in dict.fromkeys(layout.files(sample)):
             if image not in there:
-                there[image] = (image.root / image.name).is_file()
+                there[image] = is_file(image.root / image.name)
             if not there[image]:
                 yield Problem("missing-image", where, f"names {image.name}, which is not there")
 

@@ -17,6 +17,7 @@ from balancedit.data.problems import Report, stop
 from balancedit.data.reading import Contents
 from balancedit.data.sample import EditSample
 from balancedit.errors import DataError, InputError, nearest_names
+from balancedit.files.names import expanded, is_directory
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,10 @@ def open_directory(name: str | None, directory: Path, report: Report = stop) -> 
 
     Raises `InputError` for an unknown format, `DataError` for a directory without its files.
     """
-    directory = directory.expanduser()
+    directory = expanded(directory)
     if name is not None and name not in FORMATS:
         raise InputError(f"there is no data format '{name}'{nearest_names(name, FORMATS)}")
-    if not directory.is_dir():
+    if not is_directory(directory):
         raise DataError(f"there is no directory '{directory}'; check the path")
     tried = FORMATS.values() if name is None else [FORMATS[name]]
     for candidate in tried:

@@ -18,6 +18,7 @@ from balancedit.data import jsonl, reading
 from balancedit.data.problems import Problem, Report
 from balancedit.data.reading import Contents, Fields
 from balancedit.data.sample import EditSample
+from balancedit.files.names import is_directory, is_file
 
 NAME = "imagefolder"
 ABOUT = "your own facts: the image-folder layout of Hugging Face datasets"
@@ -32,7 +33,8 @@ def parts(directory: Path) -> dict[str, Path]:
     """The metadata file of the directory itself, or of each folder in it; evaluation first."""
     if path := _metadata(directory):
         return {"all": path}
-    folders = sorted(p for p in directory.glob("*") if p.is_dir()) if directory.is_dir() else []
+    inside = directory.glob("*") if is_directory(directory) else ()
+    folders = sorted(path for path in inside if is_directory(path))
     files = {folder.name: path for folder in folders if (path := _metadata(folder))}
     return dict(sorted(files.items(), key=lambda item: item[0] == "train"))
 
@@ -54,7 +56,7 @@ def read(directory: Path, part: str, report: Report) -> Contents:
 
 
 def _metadata(folder: Path) -> Path | None:
-    return next((folder / name for name in _FILES if (folder / name).is_file()), None)
+    return next((folder / name for name in _FILES if is_file(folder / name)), None)
 
 
 def _rename(value: Any) -> Any:
@@ -65,19 +67,30 @@ def _rename(value: Any) -> Any:
 
 def _csv_rows(path: Path, text: str, report: Report) -> Iterator[tuple[str, Any]]:
     """The rows with their lines; empty cells are absent fields."""
-    rows = csv.DictReader(io.StringIO(text))
-    for row in rows:
+    rows = csv.DictReader(io.StringIO(text, newline=""))  # any line ending, inside a cell too
+    try:
+        for row in rows:
+            where = f"{path.name} line {rows.line_num}"
+            held = _cells(row, where, report)
+            if held is not None:
+                yield where, held
+    except csv.Error as error:  # such as a cell that is too long; nothing behind it can be told
         where = f"{path.name} line {rows.line_num}"
-        if None in row:
-            report(Problem("wrong-type", where, "has more cells than columns", fatal=True))
-            continue
-        held: dict[str, Any] = {name: cell for name, cell in row.items() if cell}
-        try:
-            for name in held:
-                if _RENAMED.get(name, name) in _LISTS:
-                    held[name] = json.loads(held[name])
-        except ValueError as error:
-            what = f"has no JSON list as '{name}' ({error})"
-            report(Problem("wrong-type", where, what, fatal=True))
-            continue
-        yield where, held
+        report(Problem("wrong-type", where, f"is no CSV ({error})", fatal=True))
+
+
+def _cells(row: dict[str | None, Any], where: str, report: Report) -> dict[str, Any] | None:
+    """The fields of a row that are not empty; None, and a finding, for one that cannot be used."""
+    if None in row:
+        report(Problem("wrong-type", where, "has more cells than columns", fatal=True))
+        return None
+    held: dict[str, Any] = {str(name): cell for name, cell in row.items() if cell}
+    for name, cell in held.items():
+        if _RENAMED.get(name, name) in _LISTS:
+            try:
+                held[name] = json.loads(cell)
+            except (ValueError, RecursionError) as error:
+                what = f"has no JSON list as '{name}' ({error})"
+                report(Problem("wrong-type", where, what, fatal=True))
+                return None
+    return held

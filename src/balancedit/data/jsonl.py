@@ -21,6 +21,7 @@ from balancedit.data.sample import (
     LocalityProbe,
     PortabilityProbe,
 )
+from balancedit.files.names import is_directory
 
 NAME = "jsonl"
 ABOUT = "your own facts: JSON Lines beside a folder of pictures"
@@ -29,7 +30,7 @@ LAYOUT = "NAME.jsonl, a part each, and the pictures they name relative to the di
 
 def parts(directory: Path) -> dict[str, Path]:
     """Every JSON Lines file but those that other formats put beside pictures."""
-    files = sorted(directory.glob("*.jsonl")) if directory.is_dir() else []
+    files = sorted(directory.glob("*.jsonl")) if is_directory(directory) else []
     return {path.stem: path for path in files if path.stem != "metadata"}
 
 

@@ -7,12 +7,13 @@ from pathlib import Path, PurePosixPath
 
 from balancedit.data.sample import EditSample, FileImage, images
 from balancedit.errors import DataError
+from balancedit.files.names import is_directory
 
 
 def image_root(directory: Path, folders: Iterable[str]) -> Path:
     """The directory that holds these folders: the data set's own, or `images` in it."""
     inside = directory / "images"
-    if any((inside / folder).is_dir() for folder in folders):
+    if any(is_directory(inside / folder) for folder in folders):
         return inside
     return directory
 
@@ -35,7 +36,7 @@ def require_folders(samples: Iterable[EditSample], name: str, expected: str) -> 
         if "/" in image.name
     }
     for root, folder in sorted(wanted):
-        if not (root / folder).is_dir():
+        if not is_directory(root / folder):
             raise DataError(
                 f"the pictures of {name} are not there: no folder '{root / folder}'. Expected: "
                 f"{expected}. Found in '{root}': {contents(root)}"
@@ -45,7 +46,7 @@ def require_folders(samples: Iterable[EditSample], name: str, expected: str) -> 
 def contents(directory: Path, limit: int = 12) -> str:
     """What a directory holds, folders with a slash, for a message."""
     try:
-        names = sorted(p.name + "/" * p.is_dir() for p in directory.iterdir())
+        names = sorted(p.name + "/" * is_directory(p) for p in directory.iterdir())
     except OSError as error:
         return f"nothing that can be read ({error.strerror or error})"
     more = f" and {len(names) - limit} more" if len(names) > limit else ""

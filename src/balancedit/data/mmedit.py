@@ -14,6 +14,7 @@ from balancedit.data import layout, reading
 from balancedit.data.problems import Report
 from balancedit.data.reading import Contents, Fields
 from balancedit.data.sample import EditSample, LocalityProbe
+from balancedit.files.names import is_file
 from balancedit.inputs.vqa import vqa_answer
 
 NAME = "mmedit"
@@ -42,7 +43,7 @@ def parts(directory: Path) -> dict[str, Path]:
     files = {}
     for part, name in FILES.items():
         places = (directory / folder / name for folder in _FOLDERS)
-        if path := next((p for p in places if p.is_file()), None):
+        if path := next((p for p in places if is_file(p)), None):
             files[part] = path
     return files
 

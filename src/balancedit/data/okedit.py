@@ -21,6 +21,7 @@ from balancedit.data.problems import Report
 from balancedit.data.reading import Contents, Fields
 from balancedit.data.sample import EditSample, FileImage, LocalityProbe
 from balancedit.errors import DataError
+from balancedit.files.names import is_directory
 
 NAME = "okedit"
 ABOUT = "counterfactual answers to OK-VQA's questions, with generated pictures (BalancEdit)"
@@ -40,7 +41,7 @@ _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 def parts(directory: Path) -> dict[str, Path]:
     """The annotation files that are there. A part has the name that its file ends in; where that is
     none, those about COCO's val2014 are "eval", those about train2014 "train"."""
-    if not directory.is_dir():
+    if not is_directory(directory):
         return {}
     names = ((m, p) for p in sorted(directory.iterdir()) if (m := _ANNOTATIONS.match(p.name)))
     files = {m[2] or ORIGINALS[m[1]]: path for m, path in names}
@@ -151,9 +152,11 @@ def _pictures(root: Path, folder: str) -> list[FileImage]:
 
 def _locality_folder(root: Path) -> str:
     """The one folder of locality pictures; the authors' has the image model in its name."""
-    if (root / LOCALITY).is_dir() or not root.is_dir():
+    if is_directory(root / LOCALITY) or not is_directory(root):
         return LOCALITY
-    folders = sorted(p.name for p in root.iterdir() if p.is_dir() and p.name.startswith(LOCALITY))
+    folders = sorted(
+        p.name for p in root.iterdir() if is_directory(p) and p.name.startswith(LOCALITY)
+    )
     if len(folders) > 1:
         raise DataError(
             f"'{root}' has several folders of locality pictures ({', '.join(folders)}); name the "

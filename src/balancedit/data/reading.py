@@ -199,7 +199,8 @@ class Fields:
     def file(self, name: str, value: Any, root: Path) -> FileImage:
         """A picture named by `value`, which the field `name` holds."""
         text = self._text(name, value)
-        if not text or PurePosixPath(text).is_absolute() or ".." in PurePosixPath(text).parts:
+        path = PurePosixPath(text)
+        if not path.parts or path.is_absolute() or ".." in path.parts:
             raise self.bad("wrong-type", f"has '{text}' as '{name}', not a file's relative name")
         return FileImage(root, text)
 

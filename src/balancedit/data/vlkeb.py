@@ -16,6 +16,7 @@ from balancedit.data import mmedit, reading
 from balancedit.data.problems import Report
 from balancedit.data.reading import Contents, Fields
 from balancedit.data.sample import EditSample, LocalityProbe, PortabilityProbe
+from balancedit.files.names import is_directory, is_file
 
 NAME = "vlkeb"
 ABOUT = "which entity a picture shows, with portability (Huang et al. 2024)"
@@ -35,13 +36,13 @@ LAYOUT = (
 def parts(directory: Path) -> dict[str, Path]:
     """The parts whose file is there."""
     paths = {part: directory / name for part, name in FILES.items()}
-    return {part: path for part, path in paths.items() if path.is_file()}
+    return {part: path for part, path in paths.items() if is_file(path)}
 
 
 def read(directory: Path, part: str, report: Report) -> Contents:
     """The samples of a part; pictures are not looked at. Raises `DataError`."""
     path = parts(directory)[part]
-    root = next((directory / f for f in FOLDERS if (directory / f).is_dir()), directory)
+    root = next((directory / f for f in FOLDERS if is_directory(directory / f)), directory)
     values, sha256 = reading.read_list(path)
 
     def make(fields: Fields) -> EditSample:

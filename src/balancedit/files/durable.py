@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 #: What file systems answer that keep a directory's names on the disk by themselves, or have no way
 #: to be asked: network drives, FUSE.
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF}
+#: And those where a directory cannot be opened at all, or may be written but not read.
+_NO_OPENING = {*_NO_SYNC, errno.EISDIR, errno.EACCES, errno.EPERM}
 
 
 def digest(data: Buffer) -> str:
@@ -49,7 +51,12 @@ def sync_directory(path: Path) -> None:
     files themselves were put on the disk before."""
     if os.name == "nt":  # Windows has no such call, and no need of it
         return
-    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        if error.errno not in _NO_OPENING:
+            raise
+        return
     try:
         os.fsync(descriptor)
     except OSError as error:

@@ -52,6 +52,11 @@ _STOPS = "".join(
         "\N{KHMER SIGN KHAN}\N{MYANMAR SIGN SECTION}",
     )
 )
+#: The full stop of a script, where it is another than ".", by how Unicode's names of letters begin.
+_STOP_OF = {
+    **dict.fromkeys(("CJK", "HIRAGANA", "KATAKANA"), "\N{IDEOGRAPHIC FULL STOP}"),
+    **dict.fromkeys(("DEVANAGARI", "BENGALI"), "\N{DEVANAGARI DANDA}"),
+}
 #: What a question may stand between, beside full stops. (The Greek question mark is NFC's ";".)
 _ASKING = "?!;\N{ARABIC QUESTION MARK}\N{ARMENIAN QUESTION MARK}\N{ETHIOPIC QUESTION MARK}"
 _BEFORE = "\N{INVERTED QUESTION MARK}\N{INVERTED EXCLAMATION MARK} "
@@ -67,6 +72,19 @@ def answer_form(text: str) -> str:
     """What an answer is compared by; forming it again changes nothing."""
     folded = _folded(text)
     return _unwrapped(folded, _STOPS) or folded
+
+
+def written_otherwise(text: str) -> list[str]:
+    """Other ways to write an answer, each the same answer by the rule: in capitals, in small
+    letters, as a sentence or a name begins; with a full stop and without."""
+    bare = text.strip().rstrip(_STOPS) or text
+    script = unicodedata.name(bare[-1:] or ".", "").partition(" ")[0]
+    stop = next((c for c in reversed(text) if c in _STOPS), _STOP_OF.get(script, "."))
+    names = " ".join(word[:1].upper() + word[1:] for word in bare.lower().split(" "))
+    cases: tuple[str, ...] = (bare, bare.lower(), bare.upper(), bare[:1].upper() + bare[1:], names)
+    cases += (bare[:1].upper() + bare[1:].lower(),)
+    forms = dict.fromkeys(form + end for end in ("", stop) for form in cases)
+    return [form for form in forms if form != text and same_answer(form, text)]
 
 
 def same_question(a: str, b: str) -> bool:

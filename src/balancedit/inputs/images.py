@@ -85,7 +85,7 @@ def open_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise ImageError(f"{name} is a web address; download it and give the file")
     if is_data_url(source):
         return _decode(io.BytesIO(_from_data_url(str(source))), name, max_pixels)
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))  # as it is where there is no such user
     try:
         if path.is_dir():
             raise ImageError(f"{name} is a directory; give one picture in it")

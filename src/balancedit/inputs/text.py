@@ -7,7 +7,7 @@ import re
 from balancedit.errors import InputError
 
 MAX_QUESTION = 10_000  # characters; far beyond any question, far below what stalls a tokenizer
-MAX_ANSWER = 1_000
+MAX_ANSWER = 10_000  # what a model holds of it, its context says (`generate.check_prompt`)
 
 
 def check_question(question: object) -> str:

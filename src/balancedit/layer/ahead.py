@@ -25,7 +25,14 @@ from torch import nn
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from balancedit.layer.decisions import AnswerIds
-from balancedit.layer.old_answers import Asked, PromptCall, predicting, read_on, which_given
+from balancedit.layer.old_answers import (
+    Asked,
+    PromptCall,
+    predicting,
+    read_on,
+    read_once,
+    which_given,
+)
 from balancedit.layer.prompts import ANSWER_TOKENS
 
 #: What may be said of a step beside its tokens; a step of one token has no logits but its own.
@@ -139,13 +146,15 @@ def steps_ahead(
         for token, draft in zip(after.argmax(-1).tolist(), drafts, strict=True)
     ]
     n, device = len(likely), call.prompt.device
-    rows = torch.tensor([*range(n), *(row for row, _ in pairs)], device=device)
-    behind = [*likely, *(answer[:-1] for _, answer in pairs)]
+    read, at = read_once(pairs)
+    rows = torch.tensor([*range(n), *(row for row, _ in read)], device=device)
+    behind = [*likely, *(answer[:-1] for _, answer in read)]
     filled = _filled(cache)
     both = _side_by_side(cache, untouched, rows[n:])
     with torch.no_grad():
         out, described = read_on(call, both, rows, behind)
-    given = which_given([row for row, _ in pairs], pairs, predicting(ends, out.logits[n:], pairs))
+    said = predicting(ends, out.logits[n:][at], pairs)
+    given = which_given([row for row, _ in pairs], pairs, said)
     if out.keys() != _OUTPUTS:
         return given, None
     steps, end = min(map(len, likely)), call.prompt.shape[1]

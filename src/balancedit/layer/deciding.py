@@ -25,7 +25,7 @@ from torch import nn
 from balancedit.layer.ahead import extends, steps_ahead
 from balancedit.layer.calls import batch_shape, device_of, named_arguments
 from balancedit.layer.decisions import AnswerIds, Decision, OpenTraces, Route
-from balancedit.layer.old_answers import OldAnswers, PromptCall
+from balancedit.layer.old_answers import OldAnswers, PromptCall, read_once
 from balancedit.layer.prompts import evaluating, prompts_alone
 from balancedit.layer.watching import CallWatch
 
@@ -203,7 +203,7 @@ class FirstDecisions:
         untouched = copy.copy(cache)  # `again` gives the cache other layers, and leaves these
         edited = again(guess)
         pairs = self._old_answers.begun(call, asked)
-        route = Route.of([*guess, *(Decision(),) * len(pairs)])
+        route = Route.of([*guess, *(Decision(),) * len(read_once(pairs)[0])])
         with self._watch.decoding(route), self._traces.set_aside():
             drafts = [self.drafts(row.fired) if row.fired else () for row in guess]
             given, steps = steps_ahead(call, call.gave(edited), untouched, pairs, drafts)

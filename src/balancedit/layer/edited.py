@@ -81,8 +81,14 @@ class FullWeight:
 def check_shapes(wanted: Mapping[str, tuple[int, ...]], tensors: Tensors) -> None:
     """Raise `ValueError` unless an edit's tensors have these names and shapes."""
     shapes = {name: tuple(t.shape) for name, t in tensors.items()}
-    if shapes != wanted:
-        raise ValueError(f"an edit's tensors are {shapes}, the layer takes {dict(wanted)}")
+    lacking, surplus = sorted(wanted.keys() - shapes), sorted(shapes.keys() - wanted)
+    if lacking:
+        raise ValueError(f"an edit's tensor '{lacking[0]}' is missing")
+    if surplus:
+        raise ValueError(f"an edit has a tensor '{surplus[0]}', which the layer does not take")
+    for name, shape in wanted.items():
+        if shapes[name] != shape:
+            raise ValueError(f"an edit's '{name}' is {shapes[name]}, the layer takes {shape}")
 
 
 class EditedLayer:
@@ -133,14 +139,21 @@ class EditedLayer:
     def check(self, edit_id: str, tensors: Tensors) -> None:
         """Raise `DamagedEditError` where an edit's stored tensors do not fit the layer."""
         try:
-            self._apply.check(self.layer, tensors)
+            self._check(tensors)
         except ValueError as error:
             reason = f"{error}; revert the edit and make it again"
             raise DamagedEditError(edit_id, reason) from error
 
     def _fitting(self, tensors: Tensors) -> Tensors:
-        self._apply.check(self.layer, tensors)
+        self._check(tensors)
         return {name: t.to(self.device) for name, t in tensors.items()}
+
+    def _check(self, tensors: Tensors) -> None:
+        """Raise `ValueError` for tensors that an edit of this layer cannot have."""
+        self._apply.check(self.layer, tensors)
+        for name, tensor in tensors.items():
+            if not tensor.is_floating_point():
+                raise ValueError(f"an edit's '{name}' holds {tensor.dtype}, no fractions")
 
     def remove(self, edit_id: str) -> None:
         """Drop an edit's tensors; the others do not change."""

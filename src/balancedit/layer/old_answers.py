@@ -139,31 +139,49 @@ class OldAnswers:
         self, call: PromptCall, ends: torch.Tensor, pairs: Sequence[Asked]
     ) -> list[torch.Tensor]:
         """From a copy of the call's cache: the answers' tokens but the last in one pass."""
-        rows = torch.tensor([row for row, _ in pairs], device=call.prompt.device)
-        behind = [answer[:-1] for _, answer in pairs]
+        read, at = read_once(pairs)
+        behind = [answer[:-1] for _, answer in read]
         if not any(behind):
             return predicting(ends, None, pairs)
+        rows = torch.tensor([row for row, _ in read], device=call.prompt.device)
         cache = copy.deepcopy(call.out.past_key_values)
         cache.batch_select_indices(rows)
-        return predicting(ends, read_on(call, cache, rows, behind)[0].logits, pairs)
+        return predicting(ends, read_on(call, cache, rows, behind)[0].logits[at], pairs)
 
     def _together(self, call: PromptCall, pairs: Sequence[Asked]) -> list[torch.Tensor]:
         """Prompts and answers in a pass, all rows of the call with one answer each; in as many
         passes as the row with the most answers has."""
         prompts = prompts_alone(call.given, call.prompt, self.inputs())
-        found: list[torch.Tensor | None] = [None] * len(pairs)
-        while None in found:
+        read, places = read_once(pairs)
+        found: dict[int, torch.Tensor] = {}
+        while len(found) < len(read):
             chosen: dict[int, int] = {}
-            for at, (row, _) in enumerate(pairs):
-                if found[at] is None:
+            for at, (row, _) in enumerate(read):
+                if at not in found:
                     chosen.setdefault(row, at)
-            behind = [pairs[chosen[r]][1] if r in chosen else (0,) for r in range(len(call.prompt))]
+            behind = [read[chosen[r]][1] if r in chosen else (0,) for r in range(len(call.prompt))]
             width = max(map(len, behind))
             full = with_answers(call.module, prompts, behind)
             logits = call.module(**full, use_cache=False).logits[:, -width - 1 :].float()
-            for row, at in chosen.items():
-                found[at] = logits[row, : len(pairs[at][1])]
-        return [logits for logits in found if logits is not None]
+            found |= {at: logits[row] for row, at in chosen.items()}
+        return [found[at][: len(answer)] for at, (_, answer) in zip(places, pairs, strict=True)]
+
+
+def read_once(pairs: Sequence[Asked]) -> tuple[list[Asked], list[int]]:
+    """What must be read to hear about these answers, and where in it each of them is: an answer
+    that begins as a longer one does ("hp" and "hp.") is read with that one."""
+    read: list[Asked] = []
+    of_row: dict[int, list[int]] = {row: [] for row, _ in pairs}
+
+    def place(row: int, answer: AnswerIds) -> int | None:
+        begun = answer[:-1]  # the last token is predicted, not read
+        return next((i for i in of_row[row] if read[i][1][: len(begun)] == begun), None)
+
+    for row, answer in sorted(pairs, key=lambda pair: -len(pair[1])):
+        if place(row, answer) is None:
+            of_row[row].append(len(read))
+            read.append((row, answer))
+    return read, [at for pair in pairs if (at := place(*pair)) is not None]
 
 
 def read_on(

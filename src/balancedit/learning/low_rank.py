@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from balancedit.layer.edited import FullWeight, Replacement, Tensors
+from balancedit.layer.edited import FullWeight, Replacement, Tensors, check_shapes
 from balancedit.layer.weights import weight_shape
 from balancedit.learning.loop import Start
 
@@ -29,10 +29,8 @@ class LowRank:
     def check(self, layer: nn.Module, tensors: Tensors) -> None:
         """See `Transformation`."""
         o, d = weight_shape(layer)
-        shapes = {name: tuple(t.shape) for name, t in tensors.items()}
-        n = shapes["q"][0] if "q" in shapes else 0
-        if shapes != {"a": (o, n), "q": (n, d)}:
-            raise ValueError(f"an edit's factors are {shapes}, the layer takes a (O, n), q (n, D)")
+        n = len(tensors["q"]) if "q" in tensors and tensors["q"].dim() else 0
+        check_shapes({"a": (o, n), "q": (n, d)}, tensors)
 
     def over(
         self, layer: nn.Module, held: Sequence[Tensors], owner: torch.Tensor, rows: torch.Tensor

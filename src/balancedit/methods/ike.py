@@ -173,10 +173,12 @@ class IKE:
     # -- holding -----------------------------------------------------------------------------
 
     def add(self, edit: Edit, key: torch.Tensor, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Put a fact in force. key: (D,); tensors as `learn` makes them."""
+        """Put a fact in force. key: (D,); tensors as `learn` makes them. Raises `ValueError` for
+        others."""
+        prefix = _text(tensors)
         self._facts.add(edit.id, key, 0.0)
         self._targets[edit.id] = edit.target
-        self._prefixes[edit.id] = bytes(tensors["prefix"].tolist()).decode()
+        self._prefixes[edit.id] = prefix
 
     def add_many(self, held: HeldEdits) -> None:
         """Not offered: what precedes a prompt is short, and held as it is."""
@@ -219,6 +221,17 @@ class IKE:
         keys = self.routing.prefill_keys([i for i, _ in rows], [q for _, q in rows])
         nearest = [m for m in self._facts.nearest(keys) if m is not None]
         return [Decision(m.id, m.id, m.distance, None) for m in nearest]
+
+
+def _text(tensors: Mapping[str, torch.Tensor]) -> str:
+    """The prefix that an edit's tensors hold. Raises `ValueError` where they hold anything else."""
+    held = {name: (t.dtype, t.dim()) for name, t in tensors.items()}
+    if held != {"prefix": (torch.uint8, 1)}:
+        raise ValueError(f"an edit's tensors are {sorted(held)}, a fact has 'prefix', bytes alone")
+    try:
+        return bytes(tensors["prefix"].tolist()).decode()
+    except UnicodeDecodeError as error:
+        raise ValueError("an edit's 'prefix' is no UTF-8 text") from error
 
 
 METHOD = OfferedMethod(IKE, PRESETS)

@@ -25,6 +25,7 @@ from torch import nn
 
 from balancedit.codebook.pooling import last_key
 from balancedit.errors import EditFailedError, ModelLoadError
+from balancedit.files.names import is_file
 from balancedit.learning.loop import answer_loss, frozen, with_answer
 from balancedit.methods.mend_network import MendNetwork, how_to_train, load_network
 from balancedit.methods.presets import alike
@@ -41,7 +42,7 @@ class MendConfig:
     network: str | os.PathLike[str] | None = None  # its file; None: the one bundled with the model
 
     def __post_init__(self) -> None:
-        if self.network is not None and not Path(self.network).is_file():
+        if self.network is not None and not is_file(Path(self.network)):
             raise ModelLoadError(f"there is no MEND network '{self.network}'; {how_to_train()}")
 
 
@@ -141,7 +142,7 @@ def _network_for(
     Raises `ModelLoadError` where there is none, or it was trained for another model or layer."""
     chosen = config.network if config.network is not None else loaded.mend_network
     train = how_to_train(loaded.name, loaded.layer)
-    if chosen is None or not Path(chosen).is_file():
+    if chosen is None or not is_file(Path(chosen)):
         raise ModelLoadError(
             f"no MEND network comes with '{loaded.name}' at {loaded.layer}; {train} and pass it as "
             "network="

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from balancedit.answering.failures import explained
 from balancedit.answering.generate import resumes
 from balancedit.codebook.pooling import Pool
 from balancedit.errors import InputError
@@ -156,8 +157,9 @@ class RoutedLayer:
         """(prompts, D) float32 keys from one batched forward pass, while attached; nothing fires
         in it."""
         inputs = self.loaded.to_device(self.loaded.prompter.inputs(images, questions))
-        with self.bypass(), self.router.tracing() as trace:
-            self.loaded.model(**inputs, **last_logits(self.loaded.model, 1), use_cache=False)
+        model = self.loaded.model
+        with self.bypass(), self.router.tracing() as trace, explained(model, len(questions)):
+            model(**inputs, **last_logits(model, 1), use_cache=False)
         return trace.stacked_keys()
 
     def read(self, prompts: Sequence[Prompt]) -> Reading:
@@ -198,6 +200,7 @@ class RoutedLayer:
             self.loaded.answers.recorded(
                 [p.learned for p in prompts], max(map(len, behind))
             ) as states,
+            explained(model, len(prompts)),
         ):
             if any(p.expected for p in prompts):
                 logits = answer_logits(model, inputs, behind)
@@ -216,7 +219,7 @@ class RoutedLayer:
         answers = [answer, answer[-1:]]  # of unlike lengths
         prompts = prompter.inputs([row[0]] * 2, [row[1]] * 2)
         inputs = with_answers(model, self.loaded.to_device(prompts), answers)
-        with self.bypass(), frozen(model):
+        with self.bypass(), frozen(model), explained(model, 2):
             return self.loaded.answers.fits(inputs, answers)
 
     def finetune(
@@ -232,8 +235,9 @@ class RoutedLayer:
         prompter = self.loaded.prompter
         answer = prompter.answer_ids(target, self.loaded.eos)
         inputs = self.loaded.to_device(prompter.inputs([image], [question]))
-        with self.bypass(), self.same_prompt(inputs):
-            return finetune(self.loaded.model, self.layer, inputs, answer, start, schedule)
+        model = self.loaded.model
+        with self.bypass(), explained(model, 1), self.same_prompt(inputs):
+            return finetune(model, self.layer, inputs, answer, start, schedule)
 
     def same_prompt(self, inputs: Mapping[str, torch.Tensor]) -> AbstractContextManager[None]:
         """For a loop over one prompt: what comes before the edited layer's block runs once, where

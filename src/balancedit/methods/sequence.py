@@ -23,9 +23,12 @@ from PIL import Image
 
 from balancedit.codebook.codebook import Match
 from balancedit.errors import EditFailedError
+from balancedit.inputs.images import MAX_PIXELS
 from balancedit.inputs.pairing import Asked, Row
 from balancedit.inputs.pictures import Picture, Pictures, each
 from balancedit.layer.decisions import Decision
+from balancedit.layer.edited import check_shapes
+from balancedit.layer.weights import weight_shape
 from balancedit.methods.protocol import EditRequest, LearnedEdit, one_by_one
 from balancedit.methods.routed import RoutedLayer
 from balancedit.store.protocol import HeldEdits
@@ -136,7 +139,9 @@ class WeightSequence:
     # -- holding -----------------------------------------------------------------------------
 
     def add(self, edit: Edit, key: torch.Tensor, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Put an edit at the end of the sequence; tensors as `learn` makes them."""
+        """Put an edit at the end of the sequence; tensors as `learn` makes them. Raises
+        `ValueError` for others."""
+        _check(tensors, weight_shape(self.routing.layer.layer), self.maker.settings())
         self._steps.append(
             _Step(
                 edit,
@@ -209,6 +214,32 @@ class WeightSequence:
         assert self._applied is not None
         newest = self._applied[0]
         return [Decision(fired=newest, nearest=newest)] * len(keys)
+
+
+def _check(tensors: Mapping[str, torch.Tensor], weight: tuple[int, int], made: Settings) -> None:
+    """Raise `ValueError` unless stored tensors are what an edit has: a weight of this shape (O, D),
+    settings like those that one is `made` with now, pictures, and what it was made on."""
+    pictures = {n: t for n, t in tensors.items() if n.partition(".")[0] == "pixels"}
+    names = ["pixels", *(f"pixels.{i}" for i in range(1, len(pictures)))]
+    others = {n: t for n, t in tensors.items() if n not in pictures}
+    shapes = {"weight": weight, "made_on": (32,)} | {n: tuple(t.shape) for n, t in made.items()}
+    check_shapes(shapes, others)
+    types = {"weight": torch.float32, "made_on": torch.uint8} | {
+        n: t.dtype for n, t in made.items()
+    }
+    for name, kind in types.items():
+        if tensors[name].dtype != kind:
+            raise ValueError(f"an edit's '{name}' is of {tensors[name].dtype}, it should be {kind}")
+    if sorted(pictures) != sorted(names):
+        raise ValueError(f"an edit's pictures are {sorted(pictures)}, they should be {names}")
+    for name, pixels in pictures.items():
+        if pixels.dtype != torch.uint8 or pixels.dim() != 3 or pixels.shape[2] != 3:
+            raise ValueError(
+                f"an edit's '{name}' is {tuple(pixels.shape)} of {pixels.dtype}, it should be "
+                "(H, W, 3) of torch.uint8"
+            )
+        if not 0 < pixels.numel() <= 3 * MAX_PIXELS:
+            raise ValueError(f"an edit's '{name}' has no pixels, or more than {MAX_PIXELS:,}")
 
 
 def _pixels(picture: Picture) -> dict[str, torch.Tensor]:

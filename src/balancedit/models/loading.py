@@ -13,6 +13,7 @@ from torch import nn
 
 from balancedit.codebook.exact import exactly
 from balancedit.errors import BalanceditError, LayerError, ModelLoadError, nearest_names
+from balancedit.files.names import is_directory
 from balancedit.layer.old_answers import OldAnswers
 from balancedit.layer.paths import (
     check_unpacked,
@@ -219,7 +220,7 @@ def _prompter(
 def _from_pretrained(name: str, device: Any, dtype: torch.dtype | None) -> Any:
     from transformers import AutoConfig, AutoModelForImageTextToText
 
-    if not Path(name).is_dir() and not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+    if not is_directory(Path(name)) and not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         raise ModelLoadError(
             f"no model '{name}'{nearest_names(name, BUNDLED)}; give one of those, a directory, or "
             "a hub name such as org/model"

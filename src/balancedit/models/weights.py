@@ -17,6 +17,7 @@ import torch
 from transformers.utils.hub import cached_file
 
 from balancedit.errors import BalanceditError, ModelLoadError, first_line
+from balancedit.files.names import is_directory, is_file
 
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
@@ -52,7 +53,7 @@ def load_weights(kind: Any, name: str, **options: Any) -> Any:
 def damaged_file(folder: Path) -> str | None:
     """What is wrong with the first damaged file of a checkpoint's folder, and the remedy; None
     where nothing is to be seen."""
-    for path in sorted(p for p in folder.iterdir() if p.is_file()):
+    for path in sorted(p for p in folder.iterdir() if is_file(p)):
         wrong = _wrong_with(path)
         if wrong is not None:
             return f"'{path}' {wrong}"
@@ -78,7 +79,7 @@ def why_not(name: str, error: Exception, what: str = "") -> str:
 
 def _folder(name: str) -> Path | None:
     """Where a checkpoint's files are, as far as they are on this machine."""
-    if Path(name).is_dir():
+    if is_directory(Path(name)):
         return Path(name)
     try:
         found = cached_file(name, "config.json", local_files_only=True)
@@ -103,7 +104,9 @@ def _wrong_with(path: Path) -> str | None:
             if path.suffix == ".safetensors":
                 return _wrong_with_tensors(head + file.read(8), size, file)
         if path.suffix == ".json":
-            json.loads(path.read_bytes())
+            found = json.loads(path.read_bytes())
+            if path.name in _INDEXES:
+                _shards(found)
         elif path.suffix == ".bin" and head[:2] == b"PK" and not _is_whole_archive(path):
             return "is cut short or damaged; fetch it again"
     except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
@@ -135,10 +138,17 @@ def _is_whole_archive(path: Path) -> bool:
 def _unlisted(folder: Path) -> Iterator[str]:
     """Files that a sharded checkpoint's index names and that are not there."""
     for name in _INDEXES:
-        if (folder / name).is_file():
-            index = json.loads((folder / name).read_bytes())
-            shards = sorted(set(index.get("weight_map", {}).values()))
-            yield from (shard for shard in shards if not (folder / shard).is_file())
+        if is_file(folder / name):
+            shards = _shards(json.loads((folder / name).read_bytes()))
+            yield from (shard for shard in shards if not is_file(folder / shard))
+
+
+def _shards(index: Any) -> list[str]:
+    """The files that a checkpoint's index names. Raises `ValueError` for one that is no index."""
+    named = index.get("weight_map", {}) if isinstance(index, dict) else None
+    if not isinstance(named, dict) or not all(isinstance(file, str) for file in named.values()):
+        raise ValueError("it is no index of weights")
+    return sorted(set(named.values()))
 
 
 def _check_whole(name: str, kind: str, found: dict[str, Any]) -> None:

@@ -8,13 +8,15 @@ docs/concepts.md explains, docs/results.md measures.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from balancedit.codebook.codebook import Match
-from balancedit.inputs.answers import same_answer
+from balancedit.inputs.answers import same_answer, written_otherwise
 from balancedit.layer.decisions import AnswerIds, Claim, Decision, Said
+
+_SHORT = 16  # tokens of an old answer, at most, that counts in forms which were not heard
 
 
 class Entry(Protocol):
@@ -51,6 +53,24 @@ def old_answer(answers: Sequence[Said]) -> OldAnswer:
         unsure = f"the untouched model answers '{first.text}', and '{other}' when asked in other"
         return OldAnswer(None, warnings=(f"{unsure} words; the radius alone decides",))
     return OldAnswer(first.text, tuple(dict.fromkeys(s.ids for s in answers)))
+
+
+def in_other_forms(old: OldAnswer, spelt: Callable[[str], AnswerIds | None]) -> OldAnswer:
+    """An old answer that counts in further forms, in which the model was not heard to give it: "hp"
+    in "HP." too. Of what is long, or was cut, it is left at what was heard.
+
+    spelt: the token ids of a text as the model's answer, its end included; None where they do not
+    stand for just that text.
+    """
+    heard = old.tokens[:1]
+    if old.text is None or not heard or len(heard[0]) > _SHORT:
+        return old
+    *own, end = heard[0]
+    if tuple(own) != (spelt(old.text) or ())[:-1]:  # the model spells it otherwise, or it was cut
+        return old
+    forms = (spelt(form) for form in written_otherwise(old.text))
+    more = ((*form[:-1], end) for form in forms if form is not None)
+    return old._replace(tokens=tuple(dict.fromkeys([*old.tokens, *more])))
 
 
 def by_radius(nearest: Sequence[Match | None]) -> list[Decision]:

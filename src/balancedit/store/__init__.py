@@ -6,7 +6,7 @@ they belong to (`Binding`). `docs/store.md` describes the files and what is prom
 
 from balancedit.store.directory.store import DiskStore
 from balancedit.store.memory import MemoryStore
-from balancedit.store.opening import BACKENDS, open_store
+from balancedit.store.opening import BACKENDS, directory_of, look_into, open_store
 from balancedit.store.protocol import Binding, DamagedEdit, EditStore, HeldEdit, HeldEdits
 from balancedit.store.terms import AuditEntry, AuditRecord, Done, Request, Terms
 
@@ -24,5 +24,7 @@ __all__ = [
     "MemoryStore",
     "Request",
     "Terms",
+    "directory_of",
+    "look_into",
     "open_store",
 ]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from balancedit.errors import StoreError
+from balancedit.files.names import exists, is_directory
 from balancedit.store.directory.store import DiskStore
 from balancedit.store.protocol import EditStore
 
@@ -22,7 +23,7 @@ def copy_store(source: EditStore, directory: Path) -> None:
     when writing fails.
     """
     directory = Path(directory)
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+    if exists(directory) and (not is_directory(directory) or any(directory.iterdir())):
         raise StoreError(f"'{directory}' exists and is not empty; save to a new directory")
     partial = directory.parent / f".{directory.name}.partial-{os.getpid()}"
     shutil.rmtree(partial, ignore_errors=True)

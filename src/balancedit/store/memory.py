@@ -118,6 +118,10 @@ class MemoryStore:
         held = [HeldEdit(e, *self._contents[e.id]) for e in records if e.id in self._contents]
         return held, []
 
+    def damaged(self, ids: Iterable[str]) -> list[DamagedEdit]:
+        """None: nothing in memory is ever damaged."""
+        return []
+
     def revert(self, edit_id: str, terms: Terms = NO_TERMS) -> list[Edit]:
         """See `EditStore.revert`."""
         self._ledger.check(terms)

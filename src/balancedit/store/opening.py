@@ -14,9 +14,10 @@ _ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<place>.*)", re.DOTAL
 
 
 #: scheme -> where the function is that opens the store at a place, made where there is none, for
-#: edits of that binding: (str, Binding) -> EditStore. It raises `StoreMismatchError` where the
-#: store belongs to something else (`Binding.differences`), `StoreError` where it cannot be opened.
-#: A new backend adds a line (docs/extending.md).
+#: edits of that binding: (str, Binding | None) -> EditStore. None: no model is at hand, records are
+#: looked at and reverted, and no store is made. It raises `StoreMismatchError` where the store
+#: belongs to something else (`Binding.differences`), `StoreError` where it cannot be opened. A new
+#: backend adds a line (docs/extending.md).
 BACKENDS: dict[str, str] = {
     "memory": "balancedit.store.memory:open_memory",
     "directory": "balancedit.store.directory:open_directory",
@@ -31,15 +32,39 @@ def open_store(edits: str | Path | None, binding: Binding | Callable[[], Binding
     for that scheme in `BACKENDS`. Raises `StoreMismatchError` when the store belongs to another
     model, layer or method, `StoreError` when it cannot be opened or its scheme is not known.
     """
-    if edits is None:
-        scheme, place = "memory", ""
-    elif isinstance(edits, str) and (address := _ADDRESS.fullmatch(edits)):
-        scheme, place = address["scheme"], address["place"]
-    else:
-        scheme, place = "directory", str(edits)
-    if scheme not in BACKENDS:
-        raise StoreError(f"unknown kind of edit store '{scheme}'{nearest_names(scheme, BACKENDS)}")
+    scheme, place = _parts(edits)
     if scheme != "memory" and callable(binding):
         binding = binding()
     opened: EditStore = named(BACKENDS[scheme])(place, binding)
     return opened
+
+
+def look_into(edits: str | Path) -> EditStore:
+    """The store at an address, opened without a model: its records can be looked at and reverted.
+    Raises `StoreError` where there is none, or none that another process could have filled."""
+    scheme, place = _parts(edits)
+    if scheme == "memory":
+        raise StoreError(
+            f"'{edits}': edits in memory end with the process that made them; name a store that "
+            "lasts with --edits"
+        )
+    opened: EditStore = named(BACKENDS[scheme])(place, None)
+    return opened
+
+
+def directory_of(edits: str | Path) -> Path | None:
+    """The directory that an address names; None where it is of another kind. Raises `StoreError`
+    for a kind that is not known."""
+    scheme, place = _parts(edits)
+    return Path(place) if scheme == "directory" else None
+
+
+def _parts(edits: str | Path | None) -> tuple[str, str]:
+    """The scheme and the place of an address. Raises `StoreError` for an unknown scheme."""
+    if edits is None:
+        return "memory", ""
+    address = _ADDRESS.fullmatch(edits) if isinstance(edits, str) else None
+    scheme, place = (address["scheme"], address["place"]) if address else ("directory", str(edits))
+    if scheme not in BACKENDS:
+        raise StoreError(f"unknown kind of edit store '{scheme}'{nearest_names(scheme, BACKENDS)}")
+    return scheme, place

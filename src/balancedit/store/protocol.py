@@ -180,6 +180,10 @@ class EditStore(Protocol):
         """
         ...
 
+    def damaged(self, ids: Iterable[str]) -> list[DamagedEdit]:
+        """Which of these edits `load` would leave out."""
+        ...
+
     def revert(self, edit_id: str, terms: Terms = NO_TERMS) -> list[Edit]:
         """Undo an edit and bring back those it had retired; all records that changed, its own
         first. terms: as for `commit`."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from balancedit.cli import output
 from balancedit.cli.options import OutputOptions, with_options
+from balancedit.files.names import expanded
 
 
 @with_options
@@ -32,7 +32,7 @@ def check(
         form, parts = path, check_named(DATA_SETS[path])
     else:
         named, equals, directory = path.rpartition("=")
-        data_format, parts = check(named if equals else None, Path(directory).expanduser())
+        data_format, parts = check(named if equals else None, expanded(directory))
         form = data_format.name
     if out.json:
         return {

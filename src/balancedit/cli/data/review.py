@@ -10,6 +10,7 @@ import typer
 from balancedit.cli import output
 from balancedit.cli.options import OutputOptions, with_options
 from balancedit.errors import InputError
+from balancedit.files.names import expanded, is_directory
 
 
 @with_options
@@ -36,8 +37,8 @@ def review(
     if n < 1:
         raise InputError(f"--n must be 1 or more, not {n}")
     form, equals, name = path.rpartition("=")
-    place = Path(name).expanduser()
-    directory = place if place.is_dir() else place.parent
+    place = expanded(name)
+    directory = place if is_directory(place) else place.parent
     _, parts = check(form if equals else None, place)
     with output.working("writing the page …"):
         shown = write(page, directory, parts, n)

@@ -15,6 +15,7 @@ import typer
 from balancedit.cli import output
 from balancedit.cli.options import ModelOptions, OutputOptions, with_options
 from balancedit.errors import InputError
+from balancedit.files.names import expanded, is_directory
 
 if TYPE_CHECKING:
     from balancedit.cli.demo.play import Play, Undone
@@ -30,11 +31,11 @@ def demo(
         Path, typer.Option("--out", metavar="PATH", help="Where to write the picture.")
     ] = Path("balancedit-demo.png"),
     edits: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--edits",
             metavar="DIR",
-            help="Keep the demo's edit, which it reverts, in this directory.",
+            help="Keep the demo's edit, which it reverts, in this directory (or scheme://place).",
             show_default="a temporary one",
         ),
     ] = None,
@@ -50,12 +51,12 @@ def demo(
     with ExitStack() as stack:
         if edits is None:
             folder = tempfile.TemporaryDirectory(prefix="balancedit-demo-")
-            edits = Path(stack.enter_context(folder))
+            edits = stack.enter_context(folder)
         return _play(options, out, picture, edits, started)
 
 
 def _play(
-    options: ModelOptions, out: OutputOptions, picture: Path, edits: Path, started: float
+    options: ModelOptions, out: OutputOptions, picture: Path, edits: str, started: float
 ) -> dict[str, Any] | None:
     from rich.console import Console
 
@@ -133,8 +134,8 @@ def _check_writable(picture: Path) -> None:
     """Raise `InputError` now, not a minute later, when the picture cannot be written there."""
     from balancedit.errors import InputError
 
-    folder = picture.expanduser().absolute().parent
-    if not folder.is_dir():
+    folder = expanded(picture).absolute().parent
+    if not is_directory(folder):
         raise InputError(f"there is no directory '{folder}' for the picture; choose another --out")
-    if picture.is_dir():
+    if is_directory(picture):
         raise InputError(f"'{picture}' is a directory; give --out a file name")

@@ -12,6 +12,7 @@ from balancedit.data.problems import Report
 from balancedit.data.reading import Fields, Unusable
 from balancedit.data.sample import FileImage
 from balancedit.errors import DataError
+from balancedit.files.names import exists, expanded, is_directory
 from balancedit.inputs.images import open_image
 
 
@@ -33,7 +34,7 @@ def read(path: Path, report: Report) -> tuple[list[Fact], str]:
 
     Records that cannot be used are reported. Raises `DataError`.
     """
-    path = path.expanduser()
+    path = expanded(path)
     if path.suffix == ".jsonl":
         values, hashed = reading.read_lines(path, report)
         made = [_line(where, value, path.parent, report) for where, value in values]
@@ -70,10 +71,10 @@ def _line(where: str, value: object, root: Path, report: Report) -> Fact | None:
 
 
 def _okvqa(path: Path, report: Report) -> tuple[list[Fact | None], str]:
-    if not path.exists():
+    if not exists(path):
         raise DataError(f"there is no file or directory '{path}'; check the path")
-    directory = path if path.is_dir() else path.parent
-    files = [p for p in okedit.parts(directory).values() if path.is_dir() or p.samefile(path)]
+    directory = path if is_directory(path) else path.parent
+    files = [p for p in okedit.parts(directory).values() if is_directory(path) or p.samefile(path)]
     if not files:
         raise DataError(
             f"'{path}' is neither a .jsonl file nor OK-VQA's mscoco_val2014_annotations.json or "

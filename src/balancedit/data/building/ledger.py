@@ -14,6 +14,7 @@ from typing import Any
 from balancedit.errors import DataError, ResultsError
 from balancedit.files.durable import write_durably
 from balancedit.files.journal import Journal
+from balancedit.files.names import is_file
 
 DIRECTORY = "build"
 Key = tuple[str, str, int]  # fact, step, which of its pictures (0 for text)
@@ -54,7 +55,7 @@ class Ledger:
         """The file of an accepted picture, if it is still there."""
         value = self.accepted(key)
         name = value.get("file") if isinstance(value, dict) else None
-        if not isinstance(name, str) or not (self.directory / name).is_file():
+        if not isinstance(name, str) or not is_file(self.directory / name):
             return None
         return name
 

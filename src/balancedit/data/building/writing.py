@@ -24,6 +24,7 @@ from balancedit.data.building.steps import (
 )
 from balancedit.data.sample import EditSample, FileImage, LocalityProbe
 from balancedit.errors import DataError
+from balancedit.files.names import is_file
 from balancedit.version import __version__
 
 PART, MANIFEST = "eval", "manifest.json"
@@ -91,7 +92,7 @@ def _sample(fact: Fact, ledger: Ledger, plan: Plan) -> EditSample:
 def _original(fact: Fact, ledger: Ledger) -> FileImage:
     """The fact's picture, copied beside the others so that the data set stands alone."""
     name = f"images/{fact.id}{PurePosixPath(fact.image.name).suffix}"
-    if not (ledger.directory / name).is_file():
+    if not is_file(ledger.directory / name):
         source = fact.image.root / fact.image.name
         try:
             data = source.read_bytes()

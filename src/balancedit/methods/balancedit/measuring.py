@@ -19,6 +19,7 @@ from balancedit.answering.generate import untouched
 from balancedit.answering.protocol import Answers
 from balancedit.codebook.codebook import DISTANCES
 from balancedit.codebook.pooling import kept_as
+from balancedit.errors import InputError
 from balancedit.inputs.pairing import Row
 from balancedit.inputs.pictures import picture_hash
 from balancedit.layer.decisions import AnswerIds, Said
@@ -142,6 +143,16 @@ class Measuring:
 
     def answer_ids(self, answer: str) -> list[int]:
         return self._routing.loaded.prompter.answer_ids(answer, self._routing.loaded.eos)
+
+    def spelt(self, answer: str) -> AnswerIds | None:
+        """The token ids of a text as an answer, its end included; None where they do not stand for
+        just that text."""
+        try:
+            ids = self.answer_ids(answer)
+        except InputError:
+            return None
+        said = self._routing.loaded.prompter.decode([ids])
+        return tuple(ids) if said == [answer] else None
 
     def _untouched_answers(
         self, requests: Sequence[EditRequest], reworded: Sequence[Prompt], gives: Sequence[bool]

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from balancedit.answering.failures import explained
 from balancedit.codebook.codebook import DISTANCES, Match
 from balancedit.codebook.pooling import POOLS
 from balancedit.errors import EditFailedError
@@ -25,6 +26,7 @@ from balancedit.methods.balancedit.rivals import ask_the_same
 from balancedit.methods.protocol import EditRequest, LearnedEdit
 from balancedit.methods.routed import RoutedLayer
 from balancedit.models.loading import LoadedModel
+from balancedit.scope.firing import in_other_forms
 from balancedit.store.protocol import HeldEdits
 from balancedit.types import BATCH_SIZE, Edit
 
@@ -145,7 +147,7 @@ class BalancEdit:
             if isinstance(trained, EditFailedError):
                 edits.append(trained)
                 continue
-            old = fact.old_answer
+            old = in_other_forms(fact.old_answer, self._measuring.spelt)
             edits.append(
                 LearnedEdit(
                     key=fact.key.cpu(),
@@ -177,7 +179,8 @@ class BalancEdit:
         residuals = [fact.residual for fact in facts if fact.residual is not None]
         if residuals:
             answers = [fact.answer for fact in facts]
-            with self.routing.bypass(), frozen(self.routing.loaded.model):
+            model = self.routing.loaded.model
+            with self.routing.bypass(), frozen(model), explained(model, len(facts)):
                 return finetune_together(
                     self.routing.loaded.answers,
                     self.routing.layer,

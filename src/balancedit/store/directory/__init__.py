@@ -6,6 +6,6 @@ from balancedit.store.directory.store import DiskStore
 from balancedit.store.protocol import Binding
 
 
-def open_directory(place: str, binding: Binding) -> DiskStore:
-    """The store in a directory, made where there is none."""
+def open_directory(place: str, binding: Binding | None) -> DiskStore:
+    """The store in a directory, made where there is none, for a binding."""
     return DiskStore.open(place, binding, create=True)

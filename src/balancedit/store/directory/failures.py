@@ -68,7 +68,7 @@ def explain(error: sqlite3.Error | OSError | ValueError) -> str:
                 "--edits directory"
             )
         return _BY_ERRNO.get(error.errno or 0, f"{said}; check the disk and its permissions")
-    if isinstance(error, ValueError):  # half a Unicode character, from a broken terminal encoding
+    if isinstance(error, UnicodeEncodeError):  # half a character, from a broken terminal encoding
         return f"the record cannot be written as text ({error}); check the question and answer"
     name = getattr(error, "sqlite_errorname", "")
     for start, words in _BY_SQLITE_NAME.items():
@@ -87,5 +87,5 @@ def explained(root: Path, doing: str) -> Iterator[None]:
     """Raise what fails inside as `StoreError("edit store 'root': cannot doing: why; remedy")`."""
     try:
         yield
-    except (sqlite3.Error, OSError, UnicodeEncodeError) as error:
+    except (sqlite3.Error, OSError, UnicodeError) as error:
         raise StoreError(f"edit store '{root}': cannot {doing}: {explain(error)}") from error

@@ -27,8 +27,8 @@ EDITS = "edits"
 KEY_FORMS = {"float32": "<f4", "float16": "<f2"}
 #: Ids as the editor makes them. Narrow on purpose: they become file names, and only files named
 #: like this are ever deleted.
-_ID = r"[0-9a-f]{8,64}"
-_OURS = re.compile(rf"^(?:({_ID})\.safetensors|\.{_ID}\.safetensors\.tmp)$")
+ID, ID_SAID = r"[0-9a-f]{8,64}", "8 or more of the characters 0-9 and a-f"
+_OURS = re.compile(rf"^(?:({ID})\.safetensors|\.{ID}\.safetensors\.tmp)$")
 #: Bytes of one edit's tensors, at most: a full float32 weight of the widest layers in use is a
 #: quarter of it. What a stranger's record says must not decide how much memory is asked for.
 LARGEST = 4 * 2**30
@@ -40,8 +40,8 @@ class Damage(Exception):
 
 def tensor_path(root: Path, edit_id: str) -> Path:
     """Where an edit's tensors are; `StoreError` for an id that is not ours."""
-    if not re.fullmatch(_ID, edit_id):
-        raise StoreError(f"edit id '{edit_id}' is not 8 or more of the characters 0-9 and a-f")
+    if not re.fullmatch(ID, edit_id):
+        raise StoreError(f"edit id '{edit_id}' is not {ID_SAID}")
     return root / EDITS / f"{edit_id}.safetensors"
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
 from balancedit.store import history
+from balancedit.store.directory.files import ID, ID_SAID
 from balancedit.types import STATES, Edit, EditState
 
 #: The format a column came with; those not named are as old as any.
@@ -113,11 +115,15 @@ def last_key(db: sqlite3.Connection) -> int:
 
 
 def read_contents(db: sqlite3.Connection, ids: Iterable[str]) -> dict[str, tuple[Any, ...]]:
-    """By id, where those edits' contents are: the values of `CONTENT_COLUMNS`."""
+    """By id, where those edits' contents are, which exist: the values of `CONTENT_COLUMNS`."""
+    ids = list(ids)
     columns = ", ".join(("id", *CONTENT_COLUMNS))
     rows = db.execute(f"SELECT {columns} FROM edits WHERE id IN ({_EACH})", (_listed(ids),))
     rows.row_factory = None
     found = {row[0]: row[1:] for row in rows}
+    for edit_id in ids:
+        if edit_id not in found:
+            raise sqlite3.DatabaseError(f"edit '{edit_id}': its index leads elsewhere")
     for edit_id, content in found.items():
         if tuple(map(type, content)) != (int, str, int, str) or content[0] < 0:
             raise sqlite3.DatabaseError(f"edit '{edit_id}': where its contents are")
@@ -132,10 +138,13 @@ def read_pictured(db: sqlite3.Connection, ids: Iterable[str]) -> set[str]:
 
 def resolve(db: sqlite3.Connection, wanted: str) -> str:
     """The id that equals or begins with `wanted`; see `history.resolve`."""
-    if db.execute("SELECT 1 FROM edits WHERE id = ?", (wanted,)).fetchone():
+    if read_records(db, [wanted]):
         return wanted
     rows = db.execute("SELECT id FROM edits ORDER BY number")
-    return history.resolve([row[0] for row in rows], wanted)
+    found = history.resolve([_checked_id(row[0]) for row in rows], wanted)
+    if not read_records(db, [found]):
+        raise sqlite3.DatabaseError(f"edit '{found}': its index leads elsewhere")
+    return found
 
 
 def _listed(values: Iterable[str]) -> str:
@@ -143,8 +152,16 @@ def _listed(values: Iterable[str]) -> str:
     return json.dumps(list(values))
 
 
+def _checked_id(edit_id: Any) -> str:
+    """An id as a database gave it. Raises `sqlite3.DatabaseError` for one that is none of ours."""
+    if not isinstance(edit_id, str) or not re.fullmatch(ID, edit_id):
+        raise sqlite3.DatabaseError(f"edit id {edit_id!r} is not {ID_SAID}")
+    return edit_id
+
+
 def _record(row: Sequence[Any]) -> Edit:
     values = list(row)
+    _checked_id(values[0])
     for name, value, kinds in zip(_FIELDS, values, _KINDS, strict=True):
         if type(value) not in kinds:
             kind = type(value).__name__

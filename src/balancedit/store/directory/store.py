@@ -69,7 +69,7 @@ class DiskStore(Records):
         the store belongs to something else, `StoreError` when it is missing, damaged, or of a newer
         format. A failure leaves nothing behind that was not there.
         """
-        root = Path(path).expanduser()
+        root = Path(os.path.expanduser(path))
         with explained(root, "open it"):
             if root.exists() and not root.is_dir():
                 raise NotADirectoryError(errno.ENOTDIR, "Not a directory")

@@ -102,7 +102,7 @@ class Transactions:
         """Delete what killed or failed writers left behind, if nobody is writing just now."""
         if not self.writable:
             return
-        with self._lock, suppress(sqlite3.Error, OSError):
+        with self._lock, suppress(sqlite3.Error, OSError, UnicodeError):
             database.remove_abandoned(self._root)
             # Without the lock first: nearly always there is nothing to do.
             if not files.leftovers(self._root, self._with_tensors()):
