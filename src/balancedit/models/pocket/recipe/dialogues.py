@@ -232,8 +232,9 @@ def _another(seen: Seen, sort: str, chance: Random) -> str:
 
 def _demonstration(chance: Random) -> str:
     other = chance.choice(questions.siblings(chance.choice(things()).name))
-    first, second = chance.choice(questions.TRAINED["name"]), chance.choice(
-        questions.TRAINED["name"]
+    first, second = (
+        chance.choice(questions.TRAINED["name"]),
+        chance.choice(questions.TRAINED["name"]),
     )
     asked = f"{second} {other}"
     if chance.random() >= 0.6:

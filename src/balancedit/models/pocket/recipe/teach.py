@@ -7,8 +7,8 @@ are of a picture of the concept where there is one, else of another's.
 
 Every step's rows follow from its number, so a run that was killed goes on exactly where it was.
 
-Letters: B rows, T tokens, N image tokens a picture, D width, V vocabulary, G cells a side, F features,
-C concepts.
+Letters: B rows, T tokens, N image tokens a picture, D width, V vocabulary, G cells a side, F
+features, C concepts.
 """
 
 from __future__ import annotations
