@@ -7,8 +7,8 @@ the second like what this one looks like (Bayes' rule with ImageNet's classes as
 concepts' probabilities, sharpened, mix the word embeddings of their names, kinds and groups: the
 language model reads them as words, also for a class that no picture was trained on.
 
-Letters: P pictures, G cells a side, F features a cell, C concepts, L learned ones, I = 1000, D width
-of the language model, S slots.
+Letters: P pictures, G cells a side, F features a cell, C concepts, L learned ones, I = 1000, D
+width of the language model, S slots.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ class ConceptProjector(nn.Module):
     offset: Tensor
     evidence: Tensor  # (I, domains learned): share of a domain's pictures that look so, times I
     doubt: Tensor  # (): how much evidence counts as none
+    domain: Tensor  # (L, domains learned): which each concept is of
 
     def __init__(self, grid: int, hidden: int, width: int) -> None:
         super().__init__()

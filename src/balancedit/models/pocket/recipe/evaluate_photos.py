@@ -98,7 +98,7 @@ def imagenet(directory: Path, limit: int | None, chance: Random) -> list[Questio
     paths = sorted(directory.glob("*.JPEG"))
     if len(paths) != len(concepts.imagenet()):
         raise typer.BadParameter(f"'{directory}' has {len(paths)} photographs, not one a class")
-    every = {c.name: c.synonyms for c in concepts.imagenet()}
+    every: Listed = {c.name: c.synonyms for c in concepts.imagenet()}
     return [
         Question(
             "imagenet",
@@ -127,7 +127,7 @@ def drawings(limit: int | None, chance: Random, only: str | None = None) -> list
             ("group", thing.group, _listed(artwork.groups(), {})),
             ("background", scene.background, _listed(artwork.BACKGROUNDS, {"gray": ("grey",)})),
             ("count", COUNT_WORDS[scene.count], _listed(COUNT_WORDS.values(), {})),
-            ("yesno", "yes" if about == thing.group else "no", {"yes": (), "no": ()}),
+            ("yesno", "yes" if about == thing.group else "no", _listed(("yes", "no"), {})),
         ):
             wording = chance.choice(HELD_OUT[kind]).format(a=with_article(about))  # type: ignore[index]
             made.append(Question(f"drawing {kind}", scene.render, wording, truth, listed))
@@ -142,6 +142,7 @@ class Asker:
         loaded: tuple[Any, Any] = pocket.load(adapter=adapter)
         self.model, self.processor = loaded
         self.load_seconds = time.perf_counter() - started
+        self.processor.tokenizer.padding_side = "left"
         self._prompter = Prompter(self.processor)
 
     @torch.no_grad()

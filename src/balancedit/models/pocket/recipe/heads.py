@@ -62,7 +62,7 @@ def targets(labels: list[Label]) -> Targets:
     ]
     return Targets(
         torch.tensor([numbers[label.domain, label.key] for label in labels]),
-        torch.tensor([LEARNED.index(label.domain) for label in labels]),  # type: ignore[arg-type]
+        torch.tensor([LEARNED.index(label.domain) for label in labels]),
         torch.tensor(colour),
         torch.tensor(
             [label.count if d else UNKNOWN for label, d in zip(labels, drawn, strict=True)]
@@ -87,7 +87,7 @@ def measure(projector: ConceptProjector, cells: Tensor, known: Targets, black: T
 
 
 def _some(cells: Tensor, known: Targets, domain: str, count: int) -> Tensor:
-    rows = (known.domain == LEARNED.index(domain)).nonzero()[:, 0]  # type: ignore[arg-type]
+    rows = (known.domain == LEARNED.index(domain)).nonzero()[:, 0]
     return cells[rows[torch.randperm(len(rows))[:count]]]
 
 
@@ -140,7 +140,7 @@ def _weights(known: Targets) -> Tensor:
     weights = torch.zeros(len(known.domain))
     photographs = torch.bincount(known.concept).float()
     for domain, share in SHARES.items():
-        mine = known.domain == LEARNED.index(domain)  # type: ignore[arg-type]
+        mine = known.domain == LEARNED.index(domain)
         rare = photographs[known.concept[mine]].rsqrt()
         each = rare if domain == "grocery" else torch.ones_like(rare)
         weights[mine] = share * each / each.sum()
