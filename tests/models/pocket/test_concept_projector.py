@@ -16,7 +16,7 @@ from balancedit.models.pocket.concept_projector import (
     SLOTS,
     ConceptProjector,
 )
-from balancedit.models.pocket.concepts import LEARNED, NAME_SLOTS
+from balancedit.models.pocket.concepts import LEARNED
 from balancedit.models.pocket.efficientnet import HEAD_CHANNELS, PocketVisionTower
 from balancedit.models.pocket.recipe import heads, train_concepts
 from balancedit.models.pocket.recipe.gather import Label

@@ -22,9 +22,11 @@ SCALE = 2.0  # weight of the low-rank product (LoRA's alpha over its rank)
 _EXACT = ("projector.mean", "projector.std", "projector.evidence", "projector.doubt")
 
 
-def shipped(name: str = "adapter") -> Path:
-    """An adapter that comes with the package: "adapter", or "adapter-v2" of the model that sees
-    photographs."""
+V1, V2 = "adapter", "adapter-v2"  # the shipped ones: of drawings alone, of photographs too
+
+
+def shipped(name: str = V1) -> Path:
+    """An adapter that comes with the package."""
     return Path(str(files("balancedit.models.pocket") / "assets" / f"{name}.safetensors"))
 
 
