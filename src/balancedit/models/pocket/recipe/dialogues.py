@@ -93,7 +93,7 @@ DESCRIBE = (
     *("Describe the picture.", "Describe this image in a sentence.", "What does it look like?"),
     *("Describe what you see.", "Give a short description.", "Write a caption for this picture."),
 )
-#: Food groups as the broad class of a question that does not ask about food.
+#: Food groups as a yes-or-no question about a drawn class sees them.
 _BROAD = {"fruit": "food", "vegetable": "food", "dairy": "food", "dairy alternative": "food"}
 DEMONSTRATIONS = (0, 0, 0, 1, 2, 4)  # before a fact
 
@@ -199,8 +199,7 @@ def _question(seen: Seen, sort: str, chance: Random):  # type: ignore[no-untyped
         return asked, concept.name, lambda name: phrases.named(asked, name)
     if sort == "group":
         asked = _wording(sort, questions.TRAINED["group"], chance)
-        broad = _BROAD.get(concept.group, concept.group)
-        return asked, broad, lambda group: phrases.grouped(asked, group)
+        return asked, concept.group, lambda group: phrases.grouped(asked, group)
     if sort == "background":
         asked = _wording(sort, questions.TRAINED["background"], chance)
         return asked, seen.background or "black", phrases.coloured_behind
