@@ -19,17 +19,21 @@ from balancedit.errors import ModelLoadError
 
 RANK = 8
 SCALE = 2.0  # weight of the low-rank product (LoRA's alpha over its rank)
-_EXACT = ("projector.mean", "projector.std")
+_EXACT = ("projector.mean", "projector.std", "projector.evidence", "projector.doubt")
 
 
-def shipped() -> Path:
-    """The adapter that comes with the package."""
-    return Path(str(files("balancedit.models.pocket") / "assets" / "adapter.safetensors"))
+V1, V2 = "adapter", "adapter-v2"  # the shipped ones: of drawings alone, of photographs too
+
+
+def shipped(name: str = V1) -> Path:
+    """An adapter that comes with the package."""
+    return Path(str(files("balancedit.models.pocket") / "assets" / f"{name}.safetensors"))
 
 
 def save(path: Path, projector: nn.Module, lora: dict[str, tuple[Tensor, Tensor]]) -> None:
     """Write an adapter; lora: layer path -> (a, b)."""
-    tensors = {f"projector.{k}": v for k, v in projector.state_dict().items()}
+    learned = getattr(projector, "learned", projector.state_dict)()
+    tensors = {f"projector.{k}": v for k, v in learned.items()}
     for layer, (a, b) in lora.items():
         tensors[f"lora.{layer}.a"], tensors[f"lora.{layer}.b"] = a, b
     kept = {

@@ -13,7 +13,8 @@ class PocketConfig(PreTrainedConfig):
     grid: G, the picture is cut into G × G cells, an image token each. summary_tokens: image tokens
     about
     the whole picture, before those. summary_words: words a summary token can be. projector_size:
-    width of the projector's hidden layer. image_token_id: placeholder in `input_ids`, outside the
+    width of the projector's hidden layer. concepts: whether the summary tells concepts
+    (`ConceptProjector`). image_token_id: placeholder in `input_ids`, outside the
     language model's vocabulary.
     """
 
@@ -28,6 +29,7 @@ class PocketConfig(PreTrainedConfig):
         summary_tokens: int = 6,
         summary_words: int = 1,
         image_token_id: int = 49152,
+        concepts: bool = False,
         **kwargs: Any,
     ) -> None:
         if isinstance(text_config, dict):
@@ -38,6 +40,7 @@ class PocketConfig(PreTrainedConfig):
         self.summary_tokens = summary_tokens
         self.summary_words = summary_words
         self.image_token_id = image_token_id
+        self.concepts = concepts
         kwargs.setdefault("tie_word_embeddings", True)
         super().__init__(**kwargs)
 

@@ -20,6 +20,7 @@ from transformers import LlamaForCausalLM
 from balancedit.errors import ModelLoadError
 from balancedit.files.cache import cache_dir
 from balancedit.models.pocket import adapter, sources
+from balancedit.models.pocket.concept_projector import SLOTS, ConceptProjector
 from balancedit.models.pocket.configuration import PocketConfig
 from balancedit.models.pocket.modeling import PocketForConditionalGeneration
 from balancedit.models.pocket.processing import (
@@ -83,17 +84,26 @@ def build(path: Path) -> tuple[PocketForConditionalGeneration, PocketProcessor, 
     plain: Any = sources.language_model()
     tokenizer = sources.tokenizer()
     tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE_TOKEN]})
+    concepts = "known.weight" in projector
     config = PocketConfig(
         text_config=plain.config.to_dict(),
         projector_size=len(projector["linear_1.bias"]),
-        summary_words=len(projector["words"]),
+        summary_tokens=SLOTS if concepts else 6,
+        summary_words=1 if concepts else len(projector["words"]),
         image_token_id=tokenizer.convert_tokens_to_ids(IMAGE_TOKEN),
+        concepts=concepts,
     )
     model = PocketForConditionalGeneration(config).eval()
     model.model.language_model.load_state_dict(plain.model.state_dict())
     model.tie_weights()
     model.model.vision_tower.backbone.load_state_dict(sources.vision_weights())
-    model.model.multi_modal_projector.load_state_dict(projector)
+    made = model.model.multi_modal_projector
+    if isinstance(made, ConceptProjector):
+        embedding = plain.get_input_embeddings().weight.detach()
+        made.load_state_dict(made.state_dict() | projector)
+        made.complete(sources.vision_classifier(), tokenizer, embedding)
+    else:
+        made.load_state_dict(projector)
     adapter.merge(model.model.language_model, lora)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id

@@ -15,6 +15,7 @@ from transformers import AutoModel, Cache, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
 from balancedit.models.placeholders import GeneratesFromPictures, embed_with_pictures
+from balancedit.models.pocket.concept_projector import ConceptProjector
 from balancedit.models.pocket.configuration import PocketConfig
 from balancedit.models.pocket.efficientnet import PocketVisionTower
 
@@ -101,7 +102,12 @@ class PocketModel(PocketPreTrainedModel):
     def __init__(self, config: PocketConfig) -> None:
         super().__init__(config)
         self.vision_tower = PocketVisionTower(config.grid)
-        self.multi_modal_projector = PocketProjector(config)
+        width = config.text_config.hidden_size
+        self.multi_modal_projector: nn.Module = (
+            ConceptProjector(config.grid, config.projector_size, width)
+            if config.concepts
+            else PocketProjector(config)
+        )
         self.language_model = AutoModel.from_config(config.text_config)
         self.post_init()
 

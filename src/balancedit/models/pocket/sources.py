@@ -72,6 +72,12 @@ def tokenizer() -> Any:
     return loaded
 
 
+def vision_classifier() -> tuple[Tensor, Tensor]:
+    """EfficientNet-Lite0's own classifier: weights (1000, 1280) and offsets (1000,)."""
+    weights = torch.load(wheel_file(*VISION_WHEEL), weights_only=True)
+    return weights["_fc.weight"], weights["_fc.bias"]
+
+
 def vision_weights() -> dict[str, Tensor]:
     """EfficientNet-Lite0 for `efficientnet.EfficientNetLite0`, batch normalisation folded in."""
     return fold_checkpoint(torch.load(wheel_file(*VISION_WHEEL), weights_only=True))
