@@ -61,21 +61,22 @@ _PLUGGED = (
 )
 
 
-def open_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def open_image(source: Source, *, max_pixels: int | None = None) -> Image.Image:
     """The picture as a new, fully decoded, upright RGB image without metadata.
 
-    max_pixels: a picture with more is refused before it is decoded. Raises `ImageError`, naming the
-    file and the remedy, for anything that is not a usable picture. A Pillow image that is passed in
-    is left as it was.
+    max_pixels: a picture with more (None: `MAX_PIXELS`) is refused before it is decoded. Raises
+    `ImageError`, naming the file and the remedy, for anything that is not a usable picture. A
+    Pillow image that is passed in is left as it was.
     """
+    most = MAX_PIXELS if max_pixels is None else max_pixels
     if isinstance(source, Image.Image):
-        return _to_rgb(source, _label(source), max_pixels)
+        return _to_rgb(source, _label(source), most)
     if isinstance(source, np.ndarray):
         return _from_array(source)
     name = _label(source)
     if isinstance(source, (bytes, bytearray, memoryview)):
         _check_bytes(len(source), name)
-        return _decode(io.BytesIO(source), name, max_pixels)
+        return _decode(io.BytesIO(source), name, most)
     if not isinstance(source, (str, os.PathLike)):
         raise ImageError(
             f"a picture was expected (a path, bytes, a Pillow image or an array), not a "
@@ -84,7 +85,7 @@ def open_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     if isinstance(source, str) and source.startswith(("http://", "https://")):
         raise ImageError(f"{name} is a web address; download it and give the file")
     if is_data_url(source):
-        return _decode(io.BytesIO(_from_data_url(str(source))), name, max_pixels)
+        return _decode(io.BytesIO(_from_data_url(str(source))), name, most)
     path = Path(os.path.expanduser(source))  # as it is where there is no such user
     try:
         if path.is_dir():
@@ -94,7 +95,7 @@ def open_image(source: Source, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
             raise ImageError(f"{name} is not an ordinary file; save the picture to one")
         _check_bytes(found.st_size, name)
         with open(path, "rb") as file:
-            return _decode(file, name, max_pixels)
+            return _decode(file, name, most)
     except FileNotFoundError as error:
         raise ImageError(f"there is no file {name}; check the path") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
@@ -189,13 +190,14 @@ def _check_bytes(size: int, name: str) -> None:
         )
 
 
-def _check_size(size: tuple[int, int], name: str, max_pixels: int = MAX_PIXELS) -> None:
+def _check_size(size: tuple[int, int], name: str, max_pixels: int | None = None) -> None:
     width, height = size
+    most = MAX_PIXELS if max_pixels is None else max_pixels
     if width < 1 or height < 1:
         raise ImageError(f"{name} has no pixels ({width}×{height}); give another picture")
-    if width * height > max_pixels:
+    if width * height > most:
         raise ImageError(
-            f"{name} has {width}×{height} pixels, more than {max_pixels // 1_000_000} million; "
+            f"{name} has {width}×{height} pixels, more than {most // 1_000_000} million; "
             "scale it down first"
         )
     if max(size) > MAX_ASPECT * min(size):
@@ -253,7 +255,7 @@ def _damaged(name: str, error: Exception) -> ImageError:
     return ImageError(f"{name} is damaged or cut short ({said}); fetch or save it again")
 
 
-def _to_rgb(image: Image.Image, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def _to_rgb(image: Image.Image, name: str, max_pixels: int | None = None) -> Image.Image:
     """Decode, turn upright and convert; `image` itself keeps its mode and metadata."""
     _check_size(image.size, name, max_pixels)
     try:
