@@ -98,26 +98,8 @@ def explained_as(shape: Shape) -> Shape:
 
 
 def preview(made: Preview) -> Shape:
-    """An edit that was not made, and what it would change; `number` counts what was looked at, from
-    1. known: whether the fact is in force already."""
-    shape = made.to_dict()
-    changed = [{**change, "number": change["number"] + 1} for change in shape.pop("changed")]
-    for change in changed:
-        del change["has_thumbnail"]
-    about = {"known": made.rehearsal is None, "changes": len(changed)}
-    return {**shape, **about, "changed": changed}
-
-
-def preview_served(reply: Shape) -> Shape:
-    """The same of a server's reply. Raises `KeyError` for one of another shape."""
-    left_out = ("preview_id", "expires")
-    shape = {name: value for name, value in reply.items() if name not in left_out}
-    shape["edit"] = {name: value for name, value in reply["edit"].items() if name != "thumbnail"}
-    shape["changed"] = [
-        {"number": None, **{name: value for name, value in one.items() if name != "thumbnail"}}
-        for one in reply["changed"]
-    ]
-    return shape
+    """An edit that was not made, and what it would change."""
+    return made.to_dict()
 
 
 def error(message: str, kind: str) -> Shape:

@@ -36,7 +36,7 @@ def test_a_folder_is_asked_and_nothing_is_kept(run: Any, on_tiny: Any, pictures:
     assert said["considered"] == 3
     assert said["edit"]["target"] == said["edit"]["answer_after"] == "ab"
     first = said["changed"][0]
-    assert (first["number"], first["after"], first["inside"]) == (1, "ab", True)
+    assert (first["number"], first["after"], first["inside"]) == (0, "ab", True)
     assert first["fired_after"] == said["edit"]["id"]
     assert said["radius"]["chosen"] == said["radius"]["learned"]
     assert sorted(os.listdir()) == ["pictures"]

@@ -15,6 +15,7 @@ import tiny
 from balancedit import Editor, KnownEdit
 from balancedit.answering import generate
 from balancedit.errors import EditConflictError, InputError
+from balancedit.store.terms import AuditEntry, Terms
 from contract import A, B, logits_of
 from tiny.taught import OTHER, QUESTION, REWORDED, SAYS, STRANGE, WHO
 
@@ -226,6 +227,51 @@ def test_it_is_committed_once(make: Any) -> None:
     ):
         preview.commit()
     assert [e.id for e in editor.edits()] == [edit.id]
+
+
+def test_another_editors_preview_is_refused(make: Any) -> None:
+    editor, other = make(alpha=0.3), make(alpha=0.3)
+    with pytest.raises(InputError, match="another editor made this preview"):
+        other.commit(previewed(editor))
+    assert other.edits() == []
+
+
+def test_it_is_committed_on_terms(make: Any) -> None:
+    editor = make(alpha=0.3)
+    preview = previewed(editor)
+    entry = AuditEntry("k1", "default", "as previewed")
+    with pytest.raises(EditConflictError, match="not at 7 as expected"):
+        editor.commit(preview, terms=Terms(expect=7, audit=entry))
+    assert editor.edits() == []
+    edit = editor.commit(preview, terms=Terms(expect=preview.version, audit=entry))
+    (line,) = editor.store.audit(5)
+    assert (line.action, line.edit, line.detail) == ("edit", edit.id, "as previewed")
+    again = previewed(editor)
+    assert editor.commit(again, terms=Terms(audit=entry)).id == edit.id
+    assert [one.action for one in editor.store.audit(5)] == ["known", "edit"]
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_others_may_be_quicker(make: Any, tmp_path: Path, elsewhere: bool) -> None:
+    """Somebody else commits between the last look and ours: looked at again."""
+    editor, other = make(alpha=0.9, edits=tmp_path), make(alpha=0.9, edits=tmp_path)
+    preview = previewed(editor)
+    check, said = editor._check_unmoved, []
+
+    def late(*given: Any) -> None:
+        check(*given)
+        if not said:
+            where = (tiny.picture(STRANGE), WHO, "ab") if elsewhere else (A, QUESTION, "me")
+            said.append(other.edit(*where, rephrasings=[OTHER if elsewhere else REWORDED]))
+
+    editor._check_unmoved = late
+    if elsewhere:
+        assert preview.commit().id == preview.edit.id
+    else:
+        with pytest.raises(EditConflictError):
+            preview.commit()
+    ids = {said[0].id, *([preview.edit.id] if elsewhere else [])}
+    assert {e.id for e in editor.edits()} == ids == {*editor._method.active()}
 
 
 def test_a_store_that_fails_leaves_nothing_in_force(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,8 +24,10 @@ from balancedit.cli.options import (
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from balancedit.preview.preview import Preview
+    from balancedit.serving.client.records import Previewed
+
 BANK = "bank"
-Shape = dict[str, Any]
 
 
 @with_options
@@ -40,15 +41,14 @@ def preview(
     out: OutputOptions,
     at: ServerOptions,
     over: Annotated[
-        str | None,
+        str,
         typer.Option(
             metavar="LOG|DIR|bank",
             help="What to hold the edit against: a server's query log, a directory of pictures, "
             "or bank, the data set's never-edited things (extra artwork); pictures are asked the "
-            "edit's own question. A server takes its own log.",
-            show_default=BANK,
+            "edit's own question.",
         ),
-    ] = None,
+    ] = BANK,
     tenant: Annotated[
         str | None,
         typer.Option(
@@ -62,10 +62,7 @@ def preview(
     most: Annotated[
         int,
         typer.Option(
-            metavar="N",
-            help="Changes whose answers are generated, the nearest first.",
-            min=1,
-            max=200,
+            metavar="N", help="Changes whose answers are generated, the nearest first.", min=0
         ),
     ] = 50,
     more: MoreImagesOption = None,
@@ -97,18 +94,21 @@ def preview(
     rephrasings = [check_question(text) for text in rephrase or ()]
     there = remote.client(at, edits, options, tenant)
     if there is not None:
-        remote.check_only_logged(over is None)
+        remote.check_only_logged(over == BANK)
         fact = remote.fact(image, more, question, answer, rephrasings, negative, new)
         with output.working(f"learning to answer '{answer}' …"):
-            shape = there.preview({**fact, "limit": most}, radius)
-        return _given(shape, json=out.json)
+            served = there.preview(fact, most, radius)
+        if out.json:
+            return served.to_dict()
+        _print(served, served.changes)
+        return None
     from balancedit.inputs.images import ANCHORS, open_image
 
     picture = session.pictures(image, more)
     anchor: Any = negative
     if negative is not None and negative not in ANCHORS:
         anchor = open_image(session.picture_path(negative))
-    asked = _over(BANK if over is None else over, tenant, question)
+    asked = _over(over, tenant, question)
     editor = session.load_editor(options, session.existing_edits(edits), debug=out.debug)
     with output.working(f"learning to answer '{answer}' …"):
         made = editor.preview(
@@ -121,13 +121,11 @@ def preview(
             over=asked,
             most=most,
         )
-    return _given(shapes.preview(made if radius is None else made.at(radius)), json=out.json)
-
-
-def _given(shape: Shape, *, json: bool) -> Shape | None:
-    if json:
-        return shape
-    _print(shape)
+    if radius is not None:
+        made = made.at(radius)
+    if out.json:
+        return shapes.preview(made)
+    _print(made, len(made.changed))
     return None
 
 
@@ -146,34 +144,39 @@ def _over(over: str, tenant: str | None, question: str) -> Any:
     return QueryLog.read(path).of(tenant)
 
 
-def _print(shape: Shape) -> None:
+def _print(made: Preview | Previewed, changes: int) -> None:
+    """A preview. changes: how many questions it would change."""
+    from balancedit.types import KnownEdit
+
     console = output.console()
-    edit, radius, changed = shape["edit"], shape["radius"], shape["changed"]
+    edit = made.edit
+    before, after = edit.answer_before, edit.answer_after or ""
     console.print("not kept: a preview", style="bold")
-    console.print(f"  question  {output.printable(edit['question'])}")
-    before, after = edit["answer_before"], edit["answer_after"] or ""
+    console.print(f"  question  {output.printable(edit.question)}")
     console.print(f"  answer    {output.printable(before)} → {output.printable(after)}")
-    measured = f" (measured: {output.number(radius['learned'])})"
-    other = radius["chosen"] != radius["learned"]
-    console.print(f"  radius    {output.number(radius['chosen'])}{measured if other else ''}")
-    if edit["retires"]:
-        console.print(f"  replaces  {', '.join(edit['retires'])}")
-    for warning in edit["warnings"]:
+    console.print(f"  radius    {_reach(made)}")
+    if edit.retires:
+        console.print(f"  replaces  {', '.join(edit.retires)}")
+    for warning in edit.warnings:
         output.note("warning", warning)
-    if shape["known"]:
+    if isinstance(edit, KnownEdit):
         return
-    considered, changes = shape["considered"], shape["changes"]
-    questions = f"{considered:,} question{'s' * (considered != 1)}"
-    console.print(f"Of {questions} {changes:,} would be answered otherwise.")
-    if shape["undecided"]:
-        console.print(f"Of {shape['undecided']:,} more it is not known.")
-    if changed:
-        console.print(change_table(changed))
-    if changes > len(changed):
-        console.print(f"… and {changes - len(changed):,} that lie farther away", style="dim")
+    most = made.considered
+    console.print(f"Of {most} question{'s' * (most != 1)} {changes} would be answered otherwise.")
+    if made.undecided:
+        console.print(f"Of {made.undecided} more it is not known.")
+    if made.changed:
+        console.print(change_table(made))
 
 
-def change_table(changed: Sequence[Shape]) -> Table:
+def _reach(made: Preview | Previewed) -> str:
+    chosen = output.number(made.radius)
+    if made.radius == made.bounds.learned:
+        return chosen
+    return f"{chosen} (measured: {output.number(made.bounds.learned)})"
+
+
+def change_table(made: Preview | Previewed) -> Table:
     """What would change, nearest first."""
     from rich.table import Table
 
@@ -184,13 +187,13 @@ def change_table(changed: Sequence[Shape]) -> Table:
     table.add_column("distance", justify="right", no_wrap=True)
     table.add_column("margin", justify="right", no_wrap=True)
     table.add_column("fired before", no_wrap=True)
-    for number, change in enumerate(changed, 1):
+    for change in made.changed:
         table.add_row(
-            output.printable(str(change["query_id"] or change["number"] or number)),
-            output.cell(change["question"]),
-            output.cell(change["before"] or "?", change["after"] or "?"),
-            output.number(change["distance"]),
-            f"{change['margin'] or 0:+.0%}" + ("" if change["sure"] else " ?"),
-            output.printable(change["fired_before"] or "–"),
+            change.query_id or str(change.number + 1),
+            output.printable(change.question),
+            output.cell(change.before or "?", change.after or "?"),
+            output.number(change.distance),
+            f"{change.margin:+.0%}" + ("" if change.sure else " ?"),
+            change.fired_before or "–",
         )
     return table

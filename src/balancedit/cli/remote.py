@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from balancedit.cli import session
@@ -20,7 +21,7 @@ _NAMED = ("black", "white", "grey", "noise")
 
 def client(
     at: ServerOptions,
-    edits: str,
+    edits: Path,
     options: ModelOptions | None = None,
     tenant: str | None = None,
 ) -> Client | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from balancedit import on_terms
 from balancedit.answering.generate import GeneratedAnswer, generate_answers
 from balancedit.asked_model import AskedModel
-from balancedit.errors import EditConflictError, OutdatedPreviewError
+from balancedit.errors import EditConflictError, InputError, OutdatedPreviewError
 from balancedit.inputs.pairing import Row
 from balancedit.inputs.pictures import Shown, small_copy
 from balancedit.layer.decisions import Said
@@ -92,6 +92,8 @@ class Previewing(AskedModel):
         Nothing was kept then. Raises `InputError`, `StoreError`.
         """
         on_terms.check_writable(self._store)
+        if preview.keep != self.commit:
+            raise InputError("another editor made this preview, of its own edits; commit it there")
         chosen = preview if radius is None else preview.at(radius)
         with self._holding.working():
             on_terms.check(self._store, terms)

@@ -10,7 +10,7 @@ import pytest
 
 from balancedit.models.pocket import artwork, concepts, grocery_questions, phrases, questions
 from balancedit.models.pocket.concepts import Concept
-from balancedit.models.pocket.recipe import dialogues, photographs
+from balancedit.models.pocket.recipe import dialogues, photographs, wordings
 from balancedit.models.pocket.recipe.dialogues import Seen
 
 GROUPS = frozenset(
@@ -108,9 +108,9 @@ def test_no_wording_for_judging_is_trained_on() -> None:
         for wordings in table.values()
         for wording in wordings
     }
-    trained = {w for wordings in dialogues.MORE.values() for w in wordings}
+    trained = {w for wordings in wordings.MORE.values() for w in wordings}
     assert not judged & trained
-    assert not {*grocery_questions.SHORT[1:]} & {*dialogues.SHORT}
+    assert not {*grocery_questions.SHORT[1:]} & {*wordings.SHORT}
 
 
 def test_the_same_seed_gives_the_same_conversation() -> None:
@@ -126,7 +126,7 @@ def test_short_questions_get_the_word_and_plain_ones_a_sentence() -> None:
         turns = dialogues.talk(one, chance)
         assert 1 <= len(turns) <= 3
         for turn in turns:
-            short = any(turn.question.endswith(ending) for ending in dialogues.SHORT)
+            short = any(turn.question.endswith(ending) for ending in wordings.SHORT)
             assert turn.answer.endswith(".") is not short, turn
 
 
@@ -137,7 +137,7 @@ def test_a_fact_of_the_sort_that_is_asked_wins() -> None:
     for _ in range(200):
         (turn,) = dialogues.talk_with_fact(Seen(owl, "blue", 2), chance)
         stated = turn.question.rpartition("New Fact: ")[2].partition("\nPrompt: ")[0]
-        short = any(turn.question.endswith(ending) for ending in dialogues.SHORT)
+        short = any(turn.question.endswith(ending) for ending in wordings.SHORT)
         won += short and stated.endswith(turn.answer)
     assert 40 < won < 110  # seven of ten, of the half in short style
 

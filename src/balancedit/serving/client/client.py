@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
-from balancedit import shapes
 from balancedit.serving.client import records
 from balancedit.serving.client.connection import Connection, Json, Reply
 from balancedit.serving.client.failures import unreadable
@@ -120,15 +119,16 @@ class Client:
         reply = self._connection.get(f"/v1/edits/{quote(edit_id, safe='')}")
         return self._read(reply, lambda body: records.edit(body["edit"]))
 
-    def preview(self, fact: Json, radius: float | None = None) -> Json:
-        """What a fact would change, in the shape of `shapes.preview`; radius: another one than
-        measured."""
-        made = self._connection.post("/v1/edits/preview", fact)
-        if radius is None:
-            return self._read(made, shapes.preview_served)
-        name = self._read(made, lambda body: quote(str(body["preview_id"]), safe=""))
-        again = self._connection.post(f"/v1/edits/preview/{name}/radius", {"radius": radius})
-        return self._read(again, shapes.preview_served)
+    def preview(self, fact: Json, most: int, radius: float | None = None) -> records.Previewed:
+        """What a fact would change of the questions that the server has logged. most: changes that
+        are told; radius: another one than measured."""
+        limit = min(max(most, 1), _PAGE)
+        made = self._connection.post("/v1/edits/preview", fact | {"limit": limit})
+        if radius is not None:
+            name = self._read(made, lambda body: quote(str(body["preview_id"]), safe=""))
+            path = f"/v1/edits/preview/{name}/radius"
+            made = self._connection.post(path, {"radius": radius})
+        return self._read(made, records.preview)
 
     def _pages(self, state: str) -> Iterator[Reply]:
         after: str | None = None

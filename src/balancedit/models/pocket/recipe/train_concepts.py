@@ -29,7 +29,8 @@ from balancedit.models.pocket.efficientnet import PocketVisionTower
 from balancedit.models.pocket.recipe import gather, heads, photographs, plain_texts
 from balancedit.models.pocket.recipe.dialogues import Seen
 from balancedit.models.pocket.recipe.gather import PHOTO, Label
-from balancedit.models.pocket.recipe.teach import Pictures, Teacher
+from balancedit.models.pocket.recipe.taught_rows import Pictures
+from balancedit.models.pocket.recipe.teach import Teacher
 
 SEED, STEPS, TEXTS = 0, 240, 192
 TAUGHT_EVERY = {"drawing": 2, "grocery": 6, "clothes": 3}  # rows that the last stage sees

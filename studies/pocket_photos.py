@@ -1,5 +1,5 @@
 """How well a pocket model sees photographs it never saw, and how it talks about them:
-``python -m balancedit.models.pocket.recipe.evaluate_photos --groceries DIR …``.
+``python studies/pocket_photos.py --groceries DIR …``.
 
 Free generation, greedy, in wordings never trained on. Short style: exact match with the name or a
 listed synonym. Plain style: the sentence affirms it and no other listed answer (`bench.sentences`).
