@@ -25,6 +25,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,7 +52,7 @@ from balancedit.serving.engine.protocol import (
 )
 from balancedit.serving.engine.worker import Worker
 from balancedit.store import HeldEdit
-from balancedit.types import Answer
+from balancedit.types import Answer, Fact, FailedEdit
 
 BATCH = Limits().batch
 NEAR_TIE = 1e-3  # of logits, and of a distance as a share of the radius: rounding may turn it over
@@ -94,6 +95,11 @@ def queries(samples: Sequence[Any]) -> list[Query]:
             Query(probe.image.open(), probe.question),
         ]
     return made
+
+
+def fact(sample: Any) -> Fact:
+    """A sample's edit, its picture open."""
+    return Fact(sample.image.open(), sample.question, sample.target, sample.rephrases[:1])
 
 
 def share(values: Sequence[float], part: float) -> float:
@@ -190,8 +196,11 @@ async def overload(
     async def ask(query: Query) -> str:
         try:
             await engine.ask(query.ask, deadline=time.monotonic() + deadline)
-        except (Overloaded, DeadlinePassed) as refused:
-            return type(refused).__name__
+        except Overloaded as refused:
+            await asyncio.sleep(min(1.0, refused.retry_after))
+            return "Overloaded"
+        except DeadlinePassed:
+            return "DeadlinePassed"
         return "Answered"
 
     def megabytes() -> float:
@@ -228,38 +237,33 @@ class Change:
         assert editor.version == self.version, "the same versions, change for change"
 
 
-async def change(engine: Worker, samples: Sequence[Any], every: float, stop: asyncio.Event) -> Any:
+async def change(
+    engine: Worker, facts: Sequence[Fact], every: float, stop: asyncio.Event
+) -> list[Change]:
     """Edit or take back, at random, until told to stop; all that was done."""
     chance, held, changes = random.Random(1), dict[int, str](), list[Change]()
 
-    def teach(sample: Any) -> Callable[[Editor], Change]:
-        def work(editor: Editor) -> Change:
-            made = editor.edit(
-                sample.image.open(),
-                sample.question,
-                sample.target,
-                rephrasings=sample.rephrases[:1],
-            )
-            (kept,), _ = editor._store.load([made.id])
-            return Change(editor.version, edit=kept)
+    def teach(fact: Fact, editor: Editor) -> Change | None:
+        (made,) = editor.edit_many([fact])
+        if isinstance(made, FailedEdit):
+            return None
+        (kept,), _ = editor._store.load([made.id])
+        return Change(editor.version, edit=kept)
 
-        return work
-
-    def take_back(edit_id: str) -> Callable[[Editor], Change]:
-        def work(editor: Editor) -> Change:
-            editor.revert(edit_id)
-            return Change(editor.version, reverted=edit_id)
-
-        return work
+    def take_back(edit_id: str, editor: Editor) -> Change:
+        editor.revert(edit_id)
+        return Change(editor.version, reverted=edit_id)
 
     while not stop.is_set():
-        i = chance.randrange(len(samples))
+        i = chance.randrange(len(facts))
         if i in held:
-            changes.append(await engine.run(DEFAULT_TENANT, take_back(held.pop(i))))
+            work = partial(take_back, held.pop(i))
+            changes.append(await engine.run(DEFAULT_TENANT, work))
         else:
-            made = await engine.run(DEFAULT_TENANT, teach(samples[i]), facts=1)
-            held[i] = made.edit.edit.id
-            changes.append(made)
+            made = await engine.run(DEFAULT_TENANT, partial(teach, facts[i]), facts=1)
+            if made is not None:
+                held[i] = made.edit.edit.id
+                changes.append(made)
         try:
             await asyncio.wait_for(stop.wait(), every)
         except TimeoutError:
@@ -268,21 +272,19 @@ async def change(engine: Worker, samples: Sequence[Any], every: float, stop: asy
 
 
 async def under_change(
-    engine: Worker, samples: Sequence[Any], asked: Sequence[Query], clients: int, every: float
+    engine: Worker, facts: Sequence[Fact], asked: Sequence[Query], clients: int, every: float
 ) -> tuple[list[Any], dict[str, Any], list[Change]]:
     """Clients ask while edits land; what each question was answered, and how fast."""
-    stop, seen = asyncio.Event(), list[int]()
-    back = 0
+    stop, back = asyncio.Event(), 0
 
     async def ask(query: Query) -> Answered:
         nonlocal back
         started_at = engine.version(DEFAULT_TENANT)
         made = await engine.ask(query.ask)
         back += made.version < started_at
-        seen.append(made.version)
         return made
 
-    changing = asyncio.create_task(change(engine, samples, every, stop))
+    changing = asyncio.create_task(change(engine, facts, every, stop))
     made, took, all_of_it = await crowd(ask, asked, clients)
     stop.set()
     changes = await changing
@@ -381,7 +383,7 @@ async def measured(
         drawn = [chance.choice(some) for _ in range(oracle)]
         log.sizes.clear()
         made, result["changing"], changes = await under_change(
-            engine, changing, drawn, clients, every
+            engine, [fact(sample) for sample in changing], drawn, clients, every
         )
         result["changing"]["batches"] = {str(k): v for k, v in sorted(log.sizes.items())}
         result["changing"]["fired"] = sum(one.answer.fired is not None for one in made)

@@ -68,6 +68,29 @@ def test_pieces_make_up_the_answer_of_those_who_read_along(editor: Any) -> None:
     assert texts(made)[1] == "so"
 
 
+def test_a_row_is_told_of_when_it_ends_and_others_go_on(editor: Any) -> None:
+    told: list[tuple[int, Any, str]] = []  # row, answer, what row 2 had said by then
+    read: list[str] = []
+
+    def ended(row: int, answer: Any) -> None:
+        told.append((row, answer, "".join(read)))
+
+    wishes = [
+        Wish(
+            row,
+            1 if i == 3 else None,
+            give=read.append if i == 2 else None,
+            ended=partial(ended, i),
+        )
+        for i, row in enumerate(ROWS)
+    ]
+    made = editor.ask_together(wishes)
+    whole = SAYS[OTHER]
+    assert [(row, by) for row, _, by in told] == [(1, "not"), (0, "not"), (2, whole)]
+    assert [answer for _, answer, _ in told] == [made[1], made[0], made[2]], "not what was cut"
+    assert made[3].said.cut
+
+
 @pytest.mark.parametrize("leaves", range(len(ROWS)))
 def test_a_row_that_goes_ends_at_the_next_token_and_takes_no_other_with_it(
     editor: Any, leaves: int

@@ -6,7 +6,7 @@ Letters: B = rows of a batch, T = tokens of its longest prompt.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from transformers import StoppingCriteriaList
 
-from balancedit.answering.lengths import OwnLengths, most_tokens
+from balancedit.answering.lengths import OwnLengths, RowEnds, most_tokens
 from balancedit.answering.protocol import Answers, Routing
 from balancedit.errors import InputError, PromptError, RoutingError
 from balancedit.inputs.images import solid
@@ -136,9 +136,11 @@ def generate_batch(
     rows: Sequence[Row],
     how: Decoding,
     more: Mapping[str, Any],
+    ended: Callable[[int, GeneratedAnswer], None] | None = None,
 ) -> list[GeneratedAnswer]:
-    """One batch of rows with as many pictures; more: as for `generate_answers`. Raises `InputError`
-    and, where it is about one row, `PromptError`."""
+    """One batch of rows with as many pictures; more: as for `generate_answers`. ended: told of each
+    row that comes to an end of its own, greedily, while others go on. Raises `InputError` and,
+    where it is about one row, `PromptError`."""
     model: Any = loaded.model
     with method.routing.tracing() as trace:
         asked = method.worded(rows)
@@ -152,6 +154,13 @@ def generate_batch(
         stopping = StoppingCriteriaList(more.get("stopping_criteria", ()))
         lengths = OwnLengths(lambda: _limits(method, _decided(trace, len(rows)), most, how))
         stopping.append(lengths)
+        if ended is not None:
+
+            def tell(row: int, ids: list[int]) -> None:
+                said = loaded.prompter.said_alone(ids, loaded.ends)
+                ended(row, GeneratedAnswer(said, _decided(trace, len(rows))[row], own[row]))
+
+            stopping.append(RowEnds(loaded.ends, lengths, tell))
         with (
             loaded.prefix.asked(name, inputs) if remembered else nullcontext(),
             decoding_plainly(model),

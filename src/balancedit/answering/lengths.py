@@ -3,7 +3,7 @@ up to a limit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -72,3 +72,31 @@ class OwnLengths(StoppingCriteria):
         beams = len(input_ids) // len(self.limits)
         done = [self._made >= limit for limit in self.limits for _ in range(beams)]
         return torch.tensor(done, device=input_ids.device)
+
+
+class RowEnds(StoppingCriteria):
+    """Tells of every row that comes to an end of its own, with its token ids so far; ends none.
+
+    ends: tokens that end an answer; lengths: those of its rows, which it is called after. A row
+    that ends for its length is not told of.
+    """
+
+    def __init__(
+        self, ends: Collection[int], lengths: OwnLengths, tell: Callable[[int, list[int]], None]
+    ) -> None:
+        self._ends, self._lengths, self._tell = ends, lengths, tell
+        self._ids: dict[int, list[int]] | None = None
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> Any:
+        """Called once a token: (B,) bool, none."""
+        made = input_ids[:, -1].tolist()
+        if self._ids is None:
+            self._ids = {row: [] for row in range(len(made))}
+        for row, ids in [*self._ids.items()]:
+            ids.append(made[row])
+            ended = made[row] in self._ends
+            if ended or len(ids) >= self._lengths.limits[row]:
+                del self._ids[row]  # what comes behind only fills the row up
+            if ended:
+                self._tell(row, ids)
+        return torch.zeros(len(made), dtype=torch.bool, device=input_ids.device)

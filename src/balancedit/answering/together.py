@@ -23,12 +23,14 @@ from balancedit.models.loading import LoadedModel
 @dataclass(frozen=True)
 class Wish:
     """A row of a batch. max_new_tokens: as for `Editor.ask`; gone: asked after every token, whether
-    nobody wants the rest; give: given the text while it comes, all of it in the end."""
+    nobody wants the rest; give: given the text while it comes, all of it in the end; ended: given
+    the answer where it comes to an end of its own, while other rows may go on, behind the text."""
 
     row: Row
     max_new_tokens: int | None = None
     gone: Callable[[], bool] | None = None
     give: Callable[[str], None] | None = None
+    ended: Callable[[GeneratedAnswer], None] | None = None
 
 
 #: What comes of a row.
@@ -63,12 +65,26 @@ def answer_together(loaded: LoadedModel, method: Answers, wishes: Sequence[Wish]
 
 
 def _batch(loaded: LoadedModel, method: Answers, wishes: Sequence[Wish]) -> list[GeneratedAnswer]:
-    more: dict[str, Any] = {"stopping_criteria": [_Gone([wish.gone for wish in wishes])]}
+    pieces = Pieces([wish.give for wish in wishes], decoding(loaded), stream_ends(loaded))
+    follows: list[StoppingCriteria] = [_Gone([wish.gone for wish in wishes])]
     if any(wish.give for wish in wishes):
-        give = [wish.give for wish in wishes]
-        more["streamer"] = Pieces(give, decoding(loaded), stream_ends(loaded))
-    how = Decoding(tuple(wish.max_new_tokens for wish in wishes))
-    return generate_batch(loaded, method, [wish.row for wish in wishes], how, more)
+        follows.append(_Read(pieces))
+
+    def ended(row: int, answer: GeneratedAnswer) -> None:
+        told = wishes[row].ended
+        if told is not None:
+            told(answer)
+
+    made = generate_batch(
+        loaded,
+        method,
+        [wish.row for wish in wishes],
+        Decoding(tuple(wish.max_new_tokens for wish in wishes)),
+        {"stopping_criteria": follows},
+        ended if any(wish.ended for wish in wishes) else None,
+    )
+    pieces.end()
+    return made
 
 
 class _Gone(StoppingCriteria):
@@ -81,3 +97,16 @@ class _Gone(StoppingCriteria):
         """Called once a token: (B,) bool, whether each row is done."""
         done = [gone is not None and gone() for gone in self._gone]
         return torch.tensor(done, device=input_ids.device)
+
+
+class _Read(StoppingCriteria):
+    """Hands each row's tokens on as they come; ends none. A streamer would be given a token only
+    after all criteria were asked about it, and a row's last piece would come behind its end."""
+
+    def __init__(self, pieces: Pieces) -> None:
+        self._pieces = pieces
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> Any:
+        """Called once a token: (B,) bool, none."""
+        self._pieces.put(input_ids[:, -1])
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)

@@ -66,7 +66,7 @@ def services(
         own = {"network": options.network} if options.network is not None else {}
         opening = editor_for(loaded, tenants, method=options.method, preset=options.preset, **own)
         editors = Editors(opening, Noting(log) if log else None)
-        editors.of(DEFAULT_TENANT).warm_up()
+        editors.warm_up(tenants.names)
         worker = Worker(editors, watch=metrics.turn)
     worker.start()
     try:
@@ -81,7 +81,7 @@ def services(
             queries=log,
         )
     finally:
-        worker.stop()
+        worker.stop(settings.drain_seconds)
         if log is not None:
             log.close()
     editors.close()  # the application has drained the engine

@@ -217,6 +217,11 @@ class Prompter:
             made.append(Said(text, ids, cut=len(ids) == len(row) and not self._ends(ids, ends)))
         return made
 
+    def said_alone(self, ids: Sequence[int], ends: Collection[int]) -> Said:
+        """`said` of one answer's token ids, which came to an end of their own."""
+        out = torch.tensor([[*ids]])
+        return self.said(out, out[:, :0], ends, [len(ids)])[0]
+
     def _ends(self, ids: Sequence[int], ends: Collection[int]) -> bool:
         """Whether token ids come to an end of their own."""
         assert self.tokenizer is not None

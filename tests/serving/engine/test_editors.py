@@ -60,7 +60,7 @@ def with_engine(open_editor: Callable[[str], Editor], story: Any, **more: Any) -
             await asyncio.wait_for(story(engine), SOON)
             await engine.drain()
         finally:
-            engine.stop()
+            engine.stop(SOON)
 
     asyncio.run(told())
 

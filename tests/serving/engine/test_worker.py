@@ -43,6 +43,8 @@ class Model:
         self.entered = threading.Event()  # a batch has begun
         self.go = threading.Event()  # and may go on
         self.go.set()
+        self.early = threading.Event()  # questions that wait for it may be answered
+        self.early.set()
 
     def opened(self, asked: Ask) -> Any:
         self.opened_in.add(threading.current_thread().name)
@@ -70,6 +72,8 @@ class Model:
             raise SystemExit
         if text == "no store":
             raise StoreError("the store is gone")
+        if text.startswith("wait"):
+            assert self.early.wait(SOON)
         made = ""
         for letter in text.upper():
             if question.gone:
@@ -78,7 +82,10 @@ class Model:
             if question.give:
                 question.give(letter)
         self.steps[text] = len(made)
-        return Answered(Answer(made), self.version, len(text), len(made))
+        answered = Answered(Answer(made), self.version, len(text), len(made))
+        if text == "early" and question.ended:
+            question.ended(answered)
+        return answered
 
     def work(self, tenant: str, work: Any) -> Any:
         self.version += 1
@@ -105,8 +112,7 @@ def with_engine(
             await asyncio.wait_for(story(engine, model), SOON)
         finally:
             model.go.set()
-            engine.stop()
-            engine._thread.join(SOON)
+            engine.stop(SOON)
         assert not engine._thread.is_alive()
 
     asyncio.run(told())
@@ -188,6 +194,27 @@ def test_pieces_come_in_order_and_before_the_answer() -> None:
         assert threads == {threading.get_ident()}, "in the event loop's thread"
 
     with_engine(story)
+
+
+def test_a_row_that_is_whole_is_answered_before_its_batch_ends() -> None:
+    async def story(engine: Worker, model: Model) -> None:
+        first = await held_up(engine, model)
+        pieces: list[str] = []
+        early = asyncio.create_task(engine.ask(question("early"), on_piece=pieces.append))
+        long = asyncio.create_task(engine.ask(question("waits for go")))
+        await waiting(engine, 2)
+        model.early.clear()
+        model.go.set()
+        assert (await early).answer.text == "EARLY" == "".join(pieces)
+        assert not long.done()
+        assert engine.state.running == 2, "the batch goes on"
+        model.early.set()
+        assert (await long).answer.text == "WAITS FOR GO"
+        await first
+        assert turns[-1].failed == 0
+
+    turns: list[Turn] = []
+    with_engine(story, watch=turns.append)
 
 
 def test_who_leaves_while_waiting_is_never_asked_for() -> None:

@@ -122,7 +122,7 @@ def test_paths_that_there_are_none_of_make_no_figures_of_their_own(server: Serve
         server.client.get(f"/nothing/{number}")
     shown = server.services.metrics.text().decode()
     assert 'balancedit_requests_total{endpoint="none",status="404"} 5.0' in shown
-    assert "nothing" not in shown
+    assert "/nothing" not in shown
 
 
 # -- the log ----------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ class Fake:
     answer: str = "owl"
     pieces: int = 3  # characters in each piece of a stream
     pause: float = 0.0  # seconds between pieces
-    slow: dict[str, float] = field(default_factory=dict)  # "POST /v1/edits" → seconds
+    held: dict[str, threading.Event] = field(default_factory=dict)  # "POST /v1/edits" → until when
     failing: dict[str, list[tuple[int, str]]] = field(default_factory=dict)  # (status, message)s
     breaking: int | None = None  # pieces after which a stream breaks off with an error
     logged: list[Json] = field(default_factory=list)
@@ -58,6 +58,8 @@ class Fake:
     tenants: list[str] = field(default_factory=lambda: ["default"])
     tenants_asked: list[str | None] = field(default_factory=list)
     version: int = 0
+    undecided: int = 0
+    most: int = 50  # changes in a preview
     keyed: dict[str, Json] = field(default_factory=dict)  # Idempotency-Key → reply
 
     def note(self, action: str, edit: str | None, key: str, detail: Any = None) -> None:
@@ -186,7 +188,18 @@ def looked_through(fake: Fake, edit: Json, radius: float) -> Json:
         for i, one in enumerate(fake.logged)
         if one["distance"] <= radius and one["before"] == edit["old_answer"]
     ]
-    return {"considered": len(fake.logged), "undecided": 0, "changed": rows}
+    return {
+        "preview_id": next((n for n, p in fake.previews.items() if p["edit"] is edit), ""),
+        "edit": shown(edit),
+        "known": False,
+        "radius": {"learned": LEARNED, "chosen": radius, "min": 0.1, "max": MOST},
+        "version": fake.version,
+        "considered": len(fake.logged),
+        "undecided": fake.undecided,
+        "changes": len(rows),
+        "changed": rows[: fake.most],
+        "expires": at(60),
+    }
 
 
 def scopes_of(fake: Fake, request: Request, scope: str) -> str:
@@ -257,10 +270,7 @@ async def chat(request: Request, body: Sent) -> StreamingResponse:
     text, decision = decide(fake, pictures[0] if pictures else None, question)
     if body["model"].endswith("@base"):
         text, decision = fake.answer, {}
-    headers = {"Balancedit-Version": str(fake.version)}
-    return StreamingResponse(
-        stream(fake, text, decision), media_type="text/event-stream", headers=headers
-    )
+    return StreamingResponse(stream(fake, text, decision), media_type="text/event-stream")
 
 
 async def stream(fake: Fake, text: str, decision: Json) -> AsyncIterator[str]:
@@ -320,16 +330,9 @@ async def preview(request: Request, body: Sent) -> Json:
     fake = the(request)
     key = scopes_of(fake, request, "edit")
     edit = made_edit(fake, body)
-    made = {"preview_id": f"p{len(fake.previews)}", "edit": edit, "version": fake.version}
-    fake.previews[made["preview_id"]] = made
+    fake.previews[f"p{len(fake.previews)}"] = {"edit": edit}
     fake.note("preview", None, key, {"question": body["question"]})
-    return {
-        **made,
-        "edit": shown(edit),
-        "radius": {"learned": LEARNED, "min": 0.1, "max": MOST},
-        "expires": at(60),
-        **looked_through(fake, edit, LEARNED),
-    }
+    return looked_through(fake, edit, LEARNED)
 
 
 @router.post("/v1/edits/preview/{name}/radius")
@@ -452,7 +455,8 @@ def make_app(fake: Fake) -> FastAPI:
         what = f"{request.method} {request.url.path}"
         headers = {n: v for n, v in request.headers.items() if n in ("if-match", "idempotency-key")}
         fake.requests.append({"what": what, **headers})
-        await asyncio.sleep(fake.slow.get(what, 0))
+        if what in fake.held:
+            await asyncio.to_thread(fake.held[what].wait, 30)
         if waiting := fake.failing.get(what):
             status, message = waiting.pop(0)
             error = ApiError(status, message, headers={"Retry-After": "3"})

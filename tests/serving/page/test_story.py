@@ -15,7 +15,7 @@ pytest.importorskip("fastapi", reason="fastapi comes with the extra `serve`")
 from fake_server import Fake, made_edit, put
 from PIL import Image
 from playwright.sync_api import expect
-from steps import answer_of, ask, correct, logged, press, preview, show_owl
+from steps import answer_of, ask, correct, logged, press, preview, show_owl, width_of
 
 
 def test_ask_correct_preview_commit_undo(open_page: Any, fake: Fake) -> None:
@@ -30,7 +30,7 @@ def test_ask_correct_preview_commit_undo(open_page: Any, fake: Fake) -> None:
     first = shown.locator(".logged").first
     assert first.locator(".before").inner_text() == "owl"
     assert first.locator(".after").inner_text() == "parrot"
-    assert first.locator("img").evaluate("i => i.decode().then(() => i.naturalWidth)") == 96
+    assert width_of(first.locator("img")) == 96
     assert fake.version == 0, "nothing is in force yet"
     press(shown, "Commit")
     expect(turn.locator(".notice.good")).to_contain_text("is in force")
@@ -108,6 +108,15 @@ def test_the_slider_decides_at_once(open_page: Any, fake: Fake) -> None:
     expect(tab.locator(".notice.good")).to_contain_text("is in force")
     (edit,) = fake.edits.values()
     assert edit["radius"] == pytest.approx(0.1 + 0.192 * 9.9)
+
+
+def test_what_a_preview_leaves_open_is_said(open_page: Any, fake: Fake) -> None:
+    fake.most, fake.undecided = 2, 3
+    shown = preview(correct(ask(open_page())))
+    assert "4 of 8" in shown.locator("h3").inner_text()
+    assert "Of 3 it cannot be said." in shown.locator("h3").inner_text()
+    assert "The 2 nearest are shown." in shown.inner_text()
+    assert len(logged(shown)) == 2
 
 
 def test_other_wordings_and_a_guess_are_sent(open_page: Any, fake: Fake) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -79,7 +80,7 @@ def test_another_tab_s_session_is_taken_over(open_page: Any, address: str) -> No
 @pytest.mark.parametrize(
     ("status", "message", "words"),
     [
-        (400, "the question is too long; shorten it", ["cannot be used", "Shorten it"]),
+        (400, "the question is too long; shorten it", ["cannot be used", "shorten it"]),
         (403, "this key is for nothing", ["may not do that", "This key is for nothing."]),
         (413, "the body is larger than 12 MB", ["too large", "The body is larger"]),
         (429, "busy", ["busy", "Try again in 3 seconds"]),
@@ -203,7 +204,7 @@ def test_a_commit_whose_reply_is_lost_is_made_once(open_page: Any, fake: Fake) -
 
 
 def test_a_commit_under_way_cannot_be_left(open_page: Any, fake: Fake) -> None:
-    fake.slow[COMMIT] = 0.5
+    held = fake.held[COMMIT] = threading.Event()
     tab = open_page()
     form = correct(ask(tab))
     press(form, "Commit without a preview")
@@ -212,15 +213,17 @@ def test_a_commit_under_way_cannot_be_left(open_page: Any, fake: Fake) -> None:
     field.press("Escape")
     assert form.is_visible()
     assert form.get_by_role("button", name="Stop").count() == 0
+    held.set()
     expect(tab.locator(".notice.good")).to_contain_text("is in force")
 
 
 def test_a_preview_can_be_stopped(open_page: Any, fake: Fake) -> None:
-    fake.slow["POST /v1/edits/preview"] = 0.5
+    held = fake.held["POST /v1/edits/preview"] = threading.Event()
     form = correct(ask(open_page()))
     form.locator("button[type=submit]").click()
     press(form, "Stop")
     expect(form.locator(".notice.warn")).to_contain_text("Nothing was put in force.")
+    held.set()
     press(form, "Try again")
     expect(form.locator(".preview h3")).to_contain_text("4 of 8")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from balancedit.answering.generate import GeneratedAnswer
 from balancedit.answering.together import Outcome as Made
 from balancedit.answering.together import Wish
 from balancedit.editor import Editor
@@ -66,16 +67,16 @@ class Editors:
         """See `Runner.answer`. Raises `InputError`, `StoreError` where there is no such tenant."""
         asked = questions[0].asked
         editor = self.of(asked.tenant)
-        made = editor.ask_together([_wish(question) for question in questions], base=asked.base)
+        wishes = [_wish(question, editor) for question in questions]
+        made = editor.ask_together(wishes, base=asked.base)
         version = self._note(asked.tenant, editor).version
         if self._tell is not None and not asked.base:
             pairs = zip(questions, made, strict=True)
-            self._tell(asked.tenant, editor, [(q.row, m) for q, m in pairs if q.row and not q.gone])
+            self._tell(
+                asked.tenant, editor, [(q.row, m) for q, m in pairs if q.row and not q.is_cut]
+            )
         return [
-            one
-            if isinstance(one, BalanceditError)
-            else Answered(one.answer, version, one.prompt_tokens, len(one.said.ids))
-            for one in made
+            one if isinstance(one, BalanceditError) else _answered(one, version) for one in made
         ]
 
     def work(self, tenant: str, work: Callable[[Editor], T]) -> T:
@@ -123,10 +124,19 @@ class Editors:
         return known
 
 
-def _wish(question: Question) -> Wish:
+def _wish(question: Question, editor: Editor) -> Wish:
     assert question.row is not None, "a question goes into a batch once it is open"
+    early = question.ended
 
     def gone() -> bool:
         return question.gone
 
-    return Wish(question.row, question.asked.max_new_tokens, gone, question.give)
+    def ended(answer: GeneratedAnswer) -> None:
+        if early is not None:
+            early(_answered(answer, editor.version))
+
+    return Wish(question.row, question.asked.max_new_tokens, gone, question.give, ended)
+
+
+def _answered(made: GeneratedAnswer, version: int) -> Answered:
+    return Answered(made.answer, version, made.prompt_tokens, len(made.said.ids))

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from balancedit.editor import Editor
 from balancedit.serving.engine.batcher import Item
-from balancedit.serving.engine.protocol import Answered, Turn
+from balancedit.serving.engine.protocol import Answered, Failed, Turn
 from balancedit.serving.engine.runner import Question
 
 
@@ -88,3 +88,23 @@ def placed(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return f"{type(error).__name__}{where}"
+
+
+def piece_for(question: Question, on_piece: Callable[[str], None], piece: str) -> None:
+    """Hand a piece on, in the loop, while it is wanted."""
+    if not question.gone:
+        on_piece(piece)
+
+
+def answer_early(item: JobItem, question: Question, answered: Answered) -> None:
+    """A row is whole while others of its batch go on."""
+    if not question.is_cut:
+        question.answered = True
+        deliver([(item, answered)])
+
+
+def failed(error: Exception) -> Failed:
+    """What is said to one of those whose batch met an error that nobody foresaw."""
+    said = Failed()
+    said.__cause__ = error
+    return said

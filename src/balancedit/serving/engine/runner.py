@@ -13,14 +13,23 @@ from balancedit.serving.engine.protocol import Answered, Ask
 
 @dataclass(eq=False)
 class Question:
-    """One question on its way. give: given the answer's text while it comes, in the inference
-    thread. row: what the model is asked, once it is open. gone: nobody wants the answer any more.
+    """One question on its way. give: given the answer's text while it comes; ended: given the whole
+    answer where it is there before others' of the batch; both in the inference thread. row: what
+    the model is asked, once it is open. gone: nobody wants the rest any more; answered: since the
+    whole was given early.
     """
 
     asked: Ask
     give: Callable[[str], None] | None = None
+    ended: Callable[[Answered], None] | None = None
     row: Row | None = None
     gone: bool = False
+    answered: bool = False
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether its answer ends where nobody wanted the rest."""
+        return self.gone and not self.answered
 
 
 class Held(NamedTuple):

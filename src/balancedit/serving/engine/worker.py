@@ -21,14 +21,23 @@ from balancedit.editor import Editor
 from balancedit.errors import BalanceditError
 from balancedit.serving.engine import protocol
 from balancedit.serving.engine.batcher import Batcher, Limits, Step
-from balancedit.serving.engine.jobs import Job, JobItem, call_in, deliver, placed, turn_of
+from balancedit.serving.engine.jobs import (
+    Job,
+    JobItem,
+    answer_early,
+    call_in,
+    deliver,
+    failed,
+    piece_for,
+    placed,
+    turn_of,
+)
 from balancedit.serving.engine.protocol import (
     Answered,
     Ask,
     DeadlinePassed,
     Draining,
     EngineState,
-    Failed,
     Stopped,
 )
 from balancedit.serving.engine.runner import Question, Runner
@@ -83,10 +92,11 @@ class Worker:
         question = Question(asked)
         job = Job(asked.tenant, question)
         if on_piece is not None:
-            question.give = partial(call_in, job.loop, _piece, question, on_piece)
+            question.give = partial(call_in, job.loop, piece_for, question, on_piece)
         with self._changed:
             self._check_alive()
             item = self._batcher.add_question(job, deadline=deadline)
+        question.ended = partial(answer_early, item, question)
         try:
             async with self._until(deadline):
                 async with self._opening:
@@ -158,9 +168,9 @@ class Worker:
             self._awaiting_end.append(partial(call_in, loop, ended.set))
         await ended.wait()
 
-    def stop(self) -> None:
+    def stop(self, wait: float = 0.0) -> None:
         """Take nothing on any more, refuse what waits, and end the rows under way at their next
-        token. Returns at once; the thread ends by itself."""
+        token; then wait so many seconds at most for the thread to end."""
         with self._changed:
             self._batcher.drain()
             refused = self._batcher.everything()
@@ -168,6 +178,8 @@ class Worker:
                 item.payload.give_up()
             self._changed.notify_all()
         deliver([(item, Draining()) for item in refused])
+        if wait and self._thread.is_alive():
+            self._thread.join(wait)
 
     def _check_alive(self) -> None:
         if self._failed:
@@ -251,7 +263,7 @@ class Worker:
             questions = [job.doing for job in jobs if isinstance(job.doing, Question)]
             made = self._runner.answer(questions)
             return [
-                Draining() if question.gone else one  # whoever waits yet was not the one to go
+                Draining() if question.is_cut else one  # whoever waits yet was not the one to go
                 for question, one in zip(questions, made, strict=True)
             ]
         except BalanceditError as error:
@@ -260,7 +272,7 @@ class Worker:
             self._note(error)
             if not isinstance(first.doing, Question):
                 return [error]
-            return [_failed(error) for _ in jobs]
+            return [failed(error) for _ in jobs]
 
     def _note(self, error: BaseException) -> None:
         """Keep and log an error that nobody foresaw."""
@@ -278,15 +290,3 @@ class Worker:
             self._watch(turn)
         except Exception as error:
             self._note(error)
-
-
-def _piece(question: Question, on_piece: Callable[[str], None], piece: str) -> None:
-    """Hand a piece on, in the loop, while it is wanted."""
-    if not question.gone:
-        on_piece(piece)
-
-
-def _failed(error: Exception) -> Failed:
-    failed = Failed()
-    failed.__cause__ = error
-    return failed

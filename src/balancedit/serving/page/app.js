@@ -36,6 +36,7 @@ function route(moved) {
 function enter() {
   onSignedOut(again);
   at("gate").hidden = true;
+  put(at("gate"));
   at("bar").hidden = false;
   views = { ask: askView(), edits: editsView(), audit: auditView() };
   for (const name of NAMES) put(at(`view-${name}`), views[name].node);

@@ -81,8 +81,9 @@ export function previewOf(made, commit, failed) {
     if (!shown.considered) return "No questions have been logged to compare with.";
     const all = `${count(shown.considered, "logged question")}`;
     const open = shown.undecided ? ` Of ${shown.undecided} it cannot be said.` : "";
-    if (!shown.changed.length) return `None of the ${all} would get another answer.${open}`;
-    return `${shown.changed.length} of ${all} would get another answer.${open}`;
+    const changes = shown.changes ?? shown.changed.length;
+    if (!changes) return `None of the ${all} would get another answer.${open}`;
+    return `${changes} of ${all} would get another answer.${open}`;
   }
 
   function draw() {
@@ -92,6 +93,7 @@ export function previewOf(made, commit, failed) {
     put(
       list,
       shown.considered ? null : notice("", "There is nothing to compare with.", "The server's query log is off or empty. The correction can be committed all the same."),
+      (shown.changes ?? 0) > shown.changed.length ? el("p", { class: "soft small" }, `The ${shown.changed.length} nearest are shown.`) : null,
       shown.changed.length ? el("ul", { class: "cards" }, shown.changed.map((one) => card(one, full))) : null,
     );
     paint();
