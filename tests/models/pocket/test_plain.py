@@ -31,7 +31,7 @@ def ids(*texts: str) -> torch.Tensor:
         (("P: ab", "P: cd", "P: ef"), False),
         (("P: a\n", "P: cd", "P:\nef"), False),
         (("P: a\n", "P: b\n", "P: ef"), True),  # the third goes on no longer
-        (("P:\na", "P: b\n", "P: c\n"), False),  # has begun with an empty line
+        (("P:\nab", "P: b\n", "P: c\n"), False),  # has begun with an empty line
     ],
 )
 def test_the_search_ends_with_the_last_line_of_those_that_go_on(

@@ -96,7 +96,10 @@ def preview(shape: Mapping[str, Any]) -> Previewed:
         edit(shape["edit"], KnownEdit if shape["known"] else Edit),
         float(radius["chosen"]),
         bounds,
-        *(int(shape[name]) for name in ("version", "considered", "undecided", "changes")),
+        int(shape["version"]),
+        int(shape["considered"]),
+        int(shape["undecided"]),
+        int(shape["changes"]),
         tuple(_change(number, one) for number, one in enumerate(shape["changed"])),
     )
 
