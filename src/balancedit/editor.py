@@ -15,9 +15,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from balancedit.answering.generate import generate_answers, remembering
+from balancedit.inputs.images import solid
 from balancedit.inputs.pictures import Shown
 from balancedit.methods import Method, configure, make_method
 from balancedit.methods.belonging import belonging
+from balancedit.methods.protocol import Prepares
 from balancedit.models.loading import LoadedModel, load_model
 from balancedit.on_terms import check_writable, teach
 from balancedit.preview.previewing import Previewing
@@ -143,6 +146,18 @@ class Editor(Previewing):
         check_writable(self._store)
         with self._holding.working():
             return self._teacher.teach(facts, progress)
+
+    def warm_up(self) -> None:
+        """Do now what the first question and the first edit would otherwise do once: run the model,
+        find out what of it need not run twice, load what rewords questions. Nothing changes but
+        their time."""
+        with self._holding.working():
+            black = solid((64, 64), "black"), "What is this?"
+            generate_answers(self._loaded, self._method, [black], max_new_tokens=1)
+            with remembering(self._loaded, self._method):
+                for part in (self._loaded.rephraser, self._method):
+                    if isinstance(part, Prepares):
+                        part.prepare()
 
     def revert(self, edit_id: str, *, terms: Terms = NO_TERMS) -> Edit:
         """Take an edit back; what it had replaced returns. With no edit left the model is the base

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = sorted(p.name for p in (ROOT / "studies").glob("*.py") if p.name != "illustrated.py")
 SMALLEST = {
     "choose_scope.py": ["--n", "2", "--out", "scope.json"],
+    "edit_speed.py": ["--n", "1", "--firsts", "1"],
     "editing_quality.py": ["--n", "1", "--quick"],
     "editing_speed.py": ["--n", "1", "--many", "2", "--repeats", "1", "--no-slow"],
     "explained.py": ["--n", "2", "--out", "."],

@@ -35,7 +35,6 @@ from balancedit.learning.loop import (
     Trained,
     answer_logits,
     descend,
-    last_logits,
 )
 
 _SAME = 0.02  # share of a change in the logits by which the short way may miss it
@@ -72,10 +71,8 @@ class AnswerPath:
     def _agrees(self, inputs: Mapping[str, torch.Tensor], answers: Sequence[Sequence[int]]) -> bool:
         if any(is_compiled(module) for module in self._model.modules()):
             return False
-        self._after = self._runs_after(inputs)
-        before = torch.cat(answer_logits(self._model, inputs, answers))
-        with self.recorded(answers) as recorded:
-            self._model(**inputs, **last_logits(self._model, 1), use_cache=False)
+        with self.recorded(answers) as recorded, self._watching_what_follows():
+            before = torch.cat(answer_logits(self._model, inputs, answers))
         with _stirred(self._layer, recorded):
             expected = torch.cat(answer_logits(self._model, inputs, answers))
             try:
@@ -132,8 +129,9 @@ class AnswerPath:
             h = module(h)
         return list(h[0].float().split([len(row) for row in rows]))
 
-    def _runs_after(self, inputs: Mapping[str, torch.Tensor]) -> list[nn.Module]:
-        """The modules that run when the last block is done, in their order."""
+    @contextmanager
+    def _watching_what_follows(self) -> Iterator[None]:
+        """Around one pass: notes the modules that run when the last block is done, in order."""
         assert self._block is not None
         ran: list[nn.Module] = []
         leaves = [m for m in self._model.modules() if not list(m.children())]
@@ -142,8 +140,8 @@ class AnswerPath:
                 hook = leaf.register_forward_hook(lambda m, _args, _out: ran.append(m))
                 undo.callback(hook.remove)
             undo.callback(self._block.register_forward_hook(lambda *_: ran.clear()).remove)
-            self._model(**inputs, **last_logits(self._model, 1), use_cache=False)
-        return ran
+            yield
+        self._after = ran
 
 
 def finetune_together(

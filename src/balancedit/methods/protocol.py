@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 
@@ -143,6 +143,14 @@ class Method(Protocol):
     def worded(self, rows: Sequence[Row]) -> Sequence[Row]:
         """What the model is asked instead of (image, question), in the same order. Called while
         attached, inside `tracing`; all rows show as many pictures."""
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """What has something to load or to find out before it is first used (`Editor.warm_up`)."""
+
+    def prepare(self) -> object:
+        """Do it now. Called while attached."""
 
 
 class MethodConfig(Protocol):

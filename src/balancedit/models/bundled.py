@@ -43,7 +43,7 @@ def _load_pocket_v2(dtype: Any, device: str) -> tuple[Any, Any]:
 def _pocket_rephraser() -> Callable[[str, int], list[str]]:
     from balancedit.models import pocket
 
-    return pocket.rephraser()
+    return pocket.PlainRephraser()
 
 
 BUNDLED: dict[str, BundledModel] = {

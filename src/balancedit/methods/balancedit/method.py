@@ -12,6 +12,7 @@ from balancedit.answering.failures import explained
 from balancedit.codebook.codebook import DISTANCES, Match
 from balancedit.codebook.pooling import POOLS
 from balancedit.errors import EditFailedError
+from balancedit.inputs.images import solid
 from balancedit.inputs.pairing import Asked, Row
 from balancedit.inputs.pictures import Picture
 from balancedit.layer.weights import weight_shape
@@ -73,6 +74,12 @@ class BalancEdit:
         if self.config.key_type != "float32":  # left unsaid by stores made before there was another
             bound["key_type"] = self.config.key_type
         return bound
+
+    def prepare(self) -> None:
+        """What the first edit finds out once: whether answers may go the short way."""
+        if self.config.training == "fast":
+            ids = self._measuring.answer_ids("yes")
+            self.routing.has_short_way((solid((64, 64), "black"), "What is this?"), ids)
 
     # -- learning ----------------------------------------------------------------------------
 

@@ -75,20 +75,25 @@ def load(
     return model.to(device).eval(), processor
 
 
-def rephraser() -> Callable[[str, int], list[str]]:
-    """Rewordings of a question by SmolLM2 as it was before our training, which is loaded at the
-    first call and asked once a question. What it says is raw; `scope/rephrasing.py` checks it."""
-    loaded: list[Callable[[str, int], list[str]]] = []
+class PlainRephraser:
+    """Rewordings of a question by SmolLM2 as it was before our training, which is asked once a
+    question. What it says is raw; `scope/rephrasing.py` checks it."""
 
-    @functools.lru_cache(maxsize=1024)
-    def said(question: str, n: int) -> tuple[str, ...]:
-        if not loaded:
+    def __init__(self) -> None:
+        self._loaded: Callable[[str, int], list[str]] | None = None
+        self._said = functools.lru_cache(maxsize=1024)(self._ask)
+
+    def __call__(self, question: str, n: int) -> list[str]:
+        """Up to max(4, n) rewordings."""
+        return list(self._said(question, n))
+
+    def prepare(self) -> Callable[[str, int], list[str]]:
+        """Load the model now, rather than at the first question."""
+        if self._loaded is None:
             from balancedit.models.pocket.recipe.plain import plain_rephraser
 
-            loaded.append(plain_rephraser())
-        return tuple(loaded[0](question, n))
+            self._loaded = plain_rephraser()
+        return self._loaded
 
-    def ask(question: str, n: int) -> list[str]:
-        return list(said(question, n))
-
-    return ask
+    def _ask(self, question: str, n: int) -> tuple[str, ...]:
+        return tuple(self.prepare()(question, n))
