@@ -92,6 +92,8 @@ def test_it_answers_as_the_editor_does(editor: Editor) -> None:
         assert ["".join(read) for read in pieces] == [one.text for one in straight]
         assert {m.version for m in made} == {editor.version}
         assert all(m.completion_tokens == len(m.answer.text) + 1 for m in made)
+        short = await engine.ask(Ask(TALKS[3][0], max_new_tokens=2))
+        assert (short.answer.text, short.answer.cut) == (SAYS[OTHER][:2], True)
         base = await asyncio.gather(*(engine.ask(Ask(talk, base=True)) for talk, _ in TALKS))
         assert [m.answer.text for m in base] == [untouched for _, untouched in TALKS]
         assert {m.prompt_tokens for m in base} == {m.prompt_tokens for m in made}
