@@ -81,8 +81,8 @@ def written_otherwise(text: str) -> list[str]:
     script = unicodedata.name(bare[-1:] or ".", "").partition(" ")[0]
     stop = next((c for c in reversed(text) if c in _STOPS), _STOP_OF.get(script, "."))
     names = " ".join(word[:1].upper() + word[1:] for word in bare.lower().split(" "))
-    cases: tuple[str, ...] = (bare, bare.lower(), bare.upper(), bare[:1].upper() + bare[1:], names)
-    cases += (bare[:1].upper() + bare[1:].lower(),)
+    first, rest = bare[:1].upper(), bare[1:]
+    cases = (bare, bare.lower(), bare.upper(), first + rest, first + rest.lower(), names)
     forms = dict.fromkeys(form + end for end in ("", stop) for form in cases)
     return [form for form in forms if form != text and same_answer(form, text)]
 
