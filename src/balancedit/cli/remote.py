@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from balancedit.cli import session
@@ -21,7 +20,7 @@ _NAMED = ("black", "white", "grey", "noise")
 
 def client(
     at: ServerOptions,
-    edits: Path,
+    edits: str,
     options: ModelOptions | None = None,
     tenant: str | None = None,
 ) -> Client | None:
