@@ -190,6 +190,32 @@ def test_marks_in_the_directory_are_shown(browser: Any, directory: Path) -> None
     context.close()
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe(browser: Any, directory: Path, scheme: str) -> None:
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="axe comes with the extra `dev`"
+    )
+    context = browser.new_context(color_scheme=scheme)
+    tab = context.new_page()
+    tab.goto(page(directory).as_uri())
+    tab.locator("button.keep").nth(0).click()
+    tab.locator("button.drop").nth(1).click()
+    tab.locator("summary").first.click()
+    found = axe.Axe().run(tab).response["violations"]
+    assert [(v["id"], v["nodes"][0]["failureSummary"]) for v in found] == []
+    context.close()
+
+
+def test_a_phone_s_width(browser: Any, directory: Path) -> None:
+    context = browser.new_context(viewport={"width": 360, "height": 640})
+    tab = context.new_page()
+    tab.goto(page(directory).as_uri())
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+    tab.fill("#search", "nothing is called so")
+    assert "Choose fewer filters" in tab.inner_text("main")
+    context.close()
+
+
 def test_a_screen(tab: Any, tmp_path: Path) -> None:
     tab.screenshot(path=str(tmp_path / "a.png"))
     colours = Image.open(tmp_path / "a.png").convert("RGB").getcolors(1 << 20)

@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -164,34 +167,56 @@ def test_handles_agree_and_know_what_they_have_taken_over(root: Path, disk: Disk
         assert looking.version == 4
 
 
-def test_processes_that_write_at_once_count_without_gaps(root: Path) -> None:
+def in_processes(*works: Callable[[], None]) -> None:
+    """Run each in a process of its own, all at once; all must end well."""
     if not hasattr(os, "fork"):
         pytest.skip("needs os.fork")
-
-    def work(first: int) -> None:
-        with DiskStore.open(root, BINDING, create=True) as store:
-            for number in range(first, first + 12):
-                edit = make_edit(number), make_key(number), make_tensors(number), None
-                store.commit(*edit, Terms(audit=AuditEntry(f"k{first}", "default")))
-                if number % 4 == 0:
-                    store.revert(f"{number:08x}", Terms(audit=AuditEntry("k", "default")))
-
     children = []
-    for first in (0, 100, 200):
+    for work in works:
         child = os.fork()
         if not child:
             try:
-                work(first)
+                signal.alarm(60)
+                work()
             except BaseException as error:
                 print(f"in the child: {error!r}", flush=True)
                 os._exit(1)
             os._exit(0)
         children.append(child)
-    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * len(works)
+
+
+def test_processes_that_write_at_once_count_without_gaps(root: Path) -> None:
+    def work(first: int) -> None:
+        with DiskStore.open(root, BINDING, create=True) as store:
+            for number in range(first, first + 12):
+                put(store, number, terms=Terms(audit=AuditEntry(f"k{first}", "default")))
+                if number % 4 == 0:
+                    store.revert(f"{number:08x}", Terms(audit=AuditEntry("k", "default")))
+
+    in_processes(*(partial(work, first) for first in (0, 100, 200)))
     with DiskStore.open(root) as store:
         lines = store.audit(1000)
         assert store.version == len(lines) == 3 * 15
     assert [line.version for line in lines] == [line.id for line in lines] == [*range(45, 0, -1)]
+
+
+def test_of_those_who_expect_one_version_one_is_let_in(root: Path) -> None:
+    """Each commits on what it has seen, again and again: no two on the same version."""
+
+    def work(first: int) -> None:
+        with DiskStore.open(root, BINDING, create=True) as store:
+            number = first
+            while number < first + 8:  # an alarm ends it where nobody is let in
+                seen = store.version
+                with suppress(EditConflictError):
+                    put(store, number, terms=Terms(seen, AuditEntry("k", "default", str(seen))))
+                    number += 1
+
+    in_processes(*(partial(work, first) for first in (0, 100, 200)))
+    with DiskStore.open(root) as store:
+        assert store.version == 24
+        assert [int(line.detail) + 1 for line in store.audit(99)] == [*range(24, 0, -1)]
 
 
 def test_a_version_that_is_none_is_refused(root: Path, disk: DiskStore) -> None:

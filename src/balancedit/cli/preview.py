@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from balancedit import shapes
-from balancedit.cli import output
+from balancedit.cli import output, remote
 from balancedit.cli.options import (
     DEFAULT_EDITS,
     EditsOption,
@@ -17,6 +17,7 @@ from balancedit.cli.options import (
     MoreImagesOption,
     OutputOptions,
     QuestionArgument,
+    ServerOptions,
     with_options,
 )
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from balancedit.preview.preview import Preview
+    from balancedit.serving.client.records import Previewed
 
 BANK = "bank"
 
@@ -37,6 +39,7 @@ def preview(
     ],
     options: ModelOptions,
     out: OutputOptions,
+    at: ServerOptions,
     over: Annotated[
         str,
         typer.Option(
@@ -84,13 +87,24 @@ def preview(
 ) -> dict[str, Any] | None:
     """Say what an edit would change, without making it."""
     from balancedit.cli import session
-    from balancedit.inputs.images import ANCHORS, open_image
     from balancedit.inputs.text import check_answer, check_question
 
     # Everything that can be wrong with the arguments, before the model loads.
-    picture = session.pictures(image, more)
     question, answer = check_question(question), check_answer(answer)
     rephrasings = [check_question(text) for text in rephrase or ()]
+    there = remote.client(at, edits, options, tenant)
+    if there is not None:
+        remote.check_only_logged(over == BANK)
+        fact = remote.fact(image, more, question, answer, rephrasings, negative, new)
+        with output.working(f"learning to answer '{answer}' …"):
+            served = there.preview(fact, most, radius)
+        if out.json:
+            return served.to_dict()
+        _print(served, served.changes)
+        return None
+    from balancedit.inputs.images import ANCHORS, open_image
+
+    picture = session.pictures(image, more)
     anchor: Any = negative
     if negative is not None and negative not in ANCHORS:
         anchor = open_image(session.picture_path(negative))
@@ -111,7 +125,7 @@ def preview(
         made = made.at(radius)
     if out.json:
         return shapes.preview(made)
-    _print(made)
+    _print(made, len(made.changed))
     return None
 
 
@@ -130,7 +144,8 @@ def _over(over: str, tenant: str | None, question: str) -> Any:
     return QueryLog.read(path).of(tenant)
 
 
-def _print(made: Preview) -> None:
+def _print(made: Preview | Previewed, changes: int) -> None:
+    """A preview. changes: how many questions it would change."""
     from balancedit.types import KnownEdit
 
     console = output.console()
@@ -146,22 +161,22 @@ def _print(made: Preview) -> None:
         output.note("warning", warning)
     if isinstance(edit, KnownEdit):
         return
-    n, most = len(made.changed), made.considered
-    console.print(f"Of {most} question{'s' * (most != 1)} {n} would be answered otherwise.")
+    most = made.considered
+    console.print(f"Of {most} question{'s' * (most != 1)} {changes} would be answered otherwise.")
     if made.undecided:
         console.print(f"Of {made.undecided} more it is not known.")
     if made.changed:
         console.print(change_table(made))
 
 
-def _reach(made: Preview) -> str:
+def _reach(made: Preview | Previewed) -> str:
     chosen = output.number(made.radius)
     if made.radius == made.bounds.learned:
         return chosen
     return f"{chosen} (measured: {output.number(made.bounds.learned)})"
 
 
-def change_table(made: Preview) -> Table:
+def change_table(made: Preview | Previewed) -> Table:
     """What would change, nearest first."""
     from rich.table import Table
 

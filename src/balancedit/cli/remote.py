@@ -19,9 +19,15 @@ if TYPE_CHECKING:
 _NAMED = ("black", "white", "grey", "noise")
 
 
-def client(at: ServerOptions, edits: Path, options: ModelOptions | None = None) -> Client | None:
-    """The server that is to be asked; None where the work is to be done here. Raises `InputError`
-    for options that only mean something here."""
+def client(
+    at: ServerOptions,
+    edits: Path,
+    options: ModelOptions | None = None,
+    tenant: str | None = None,
+) -> Client | None:
+    """The server that is to be asked; None where the work is to be done here. tenant: whose edits
+    are meant, where the key is for several. Raises `InputError` for options that only mean
+    something here."""
     if not at.server:
         return None
     usual = ModelOptions()
@@ -35,7 +41,7 @@ def client(at: ServerOptions, edits: Path, options: ModelOptions | None = None) 
     from balancedit.serving.client.client import Client
     from balancedit.serving.client.connection import Connection
 
-    tenant = os.environ.get("BALANCEDIT_TENANT")
+    tenant = tenant or os.environ.get("BALANCEDIT_TENANT")
     return Client(Connection(at.server, at.key or None, tenant or None))
 
 
@@ -81,4 +87,10 @@ def fact(
 def check_length(max_new_tokens: int | None) -> None:
     """Raise `InputError` for a length that a server's explanations cannot be given with."""
     if max_new_tokens is not None:
-        raise InputError("a server explains answers of the usual length; leave --max-new-tokens")
+        raise InputError("a server explains usual lengths; leave --max-new-tokens out")
+
+
+def check_only_logged(usual: bool) -> None:
+    """Raise `InputError` where a preview at a server is to be held against something here."""
+    if not usual:
+        raise InputError("a server holds previews against its own query log; leave --over out")

@@ -223,6 +223,7 @@ def test_pictures_of_any_kind_are_the_same_pictures(run: Run, there: There) -> N
         (("list", "--edits", "elsewhere"), "--edits is for work done here"),
         (("ask", "a.png", QUESTION, "--preset", "paper"), "--preset is for work done here"),
         (("explain", "a.png", QUESTION, "--max-new-tokens", "4"), "leave --max-new-tokens out"),
+        (("preview", "a.png", QUESTION, "ab", "--over", "."), "leave --over out"),
         (("list", "--server", "nonsense"), "is no server's address"),
     ],
 )

@@ -171,8 +171,7 @@ def test_a_fact_that_cannot_be_is_refused_by_name(
 
 def test_what_is_no_object_is_refused(edits: Edits) -> None:
     for body in (None, [], "x", 3, {}):
-        reply = edits.send("POST", "/v1/edits", body)
-        assert reply.status_code == 400
+        assert edits.send("POST", "/v1/edits", body).status_code == 400
 
 
 def test_what_cannot_be_learned_keeps_nothing(edits: Edits) -> None:
@@ -469,51 +468,47 @@ class Preview:
     edit: Edit
 
 
-class Previews:
-    def find(self, preview_id: str, tenant: str) -> Any:
-        found = (preview_id, tenant) == ("pv_1", "default")
-        return Preview(make_edit(0xCAFE, question="Previewed?")) if found else None
-
-
 @pytest.fixture
-def previewed(edits: Edits) -> Edits:
-    object.__setattr__(edits.server.services, "previews", Previews())
-    return edits
+def waiting(edits: Edits) -> str:
+    """The id of a preview of the default tenant's."""
+    made: Any = Preview(make_edit(0xCAFE, question="Previewed?"))
+    return edits.server.services.previews.add("default", made, 50).id
 
 
-def test_a_preview_is_committed_with_its_radius_or_another(previewed: Edits) -> None:
-    body = {"preview_id": "pv_1", "radius": 1}
-    reply = previewed.send("POST", "/v1/edits", body, If_Match='"0"')
+def test_a_preview_is_committed_with_its_radius_or_another(edits: Edits, waiting: str) -> None:
+    body = {"preview_id": waiting, "radius": 1}
+    reply = edits.send("POST", "/v1/edits", body, If_Match='"0"')
     assert (reply.status_code, reply.json()["edit"]["radius"]) == (201, 1.0)
     assert reply.json()["edit"]["id"] == "0000cafe"
-    assert "from a preview" in previewed.store.audit(1)[0].detail
+    assert "from a preview" in edits.store.audit(1)[0].detail
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"preview_id": "pv_2"}, {"radius": -1}, {"radius": "1"}, {"question": "x"}, {"preview_id": 7}],
-)
-def test_what_is_no_preview_is_refused(previewed: Edits, change: dict[str, Any]) -> None:
-    reply = previewed.send("POST", "/v1/edits", {"preview_id": "pv_1", **change})
-    assert reply.status_code == (404 if change == {"preview_id": "pv_2"} else 400)
-    assert previewed.store.version == 0
+@pytest.mark.parametrize("change", [{"radius": -1}, {"radius": "1"}, {"question": "x"}])
+def test_what_is_no_commit_of_a_preview_is_refused(
+    edits: Edits, waiting: str, change: dict[str, Any]
+) -> None:
+    reply = edits.send("POST", "/v1/edits", {"preview_id": waiting, **change})
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, next(iter(change)))
+    assert edits.send("POST", "/v1/edits", {"preview_id": 7}).status_code == 400
+    assert edits.store.version == 0
 
 
-def test_a_preview_of_another_tenant_is_none(previewed: Edits) -> None:
-    reply = previewed.by("acme").send("POST", "/v1/edits", {"preview_id": "pv_1"})
-    assert code(reply) == (404, "preview_not_found")
+def test_a_preview_of_another_tenant_is_none(edits: Edits, waiting: str) -> None:
+    for preview in (waiting, "pv_other"):
+        reply = edits.by("acme").send("POST", "/v1/edits", {"preview_id": preview})
+        assert code(reply) == (404, "preview_not_found")
 
 
-def test_a_commit_of_a_preview_is_sent_again_after_it_has_gone(previewed: Edits) -> None:
-    body = {"preview_id": "pv_1"}
-    first = previewed.send("POST", "/v1/edits", body, Idempotency_Key="k")
+def test_a_commit_of_a_preview_is_sent_again_after_it_has_gone(edits: Edits, waiting: str) -> None:
+    body = {"preview_id": waiting}
+    first = edits.send("POST", "/v1/edits", body, Idempotency_Key="k")
     assert first.status_code == 201
-    object.__setattr__(previewed.server.services, "previews", None)
-    again = previewed.send("POST", "/v1/edits", body, Idempotency_Key="k")
+    edits.server.services.previews.forget("default")
+    again = edits.send("POST", "/v1/edits", body, Idempotency_Key="k")
     assert (again.status_code, again.json()) == (201, first.json())
-    reply = previewed.send("POST", "/v1/edits", body, Idempotency_Key="other")
+    reply = edits.send("POST", "/v1/edits", body, Idempotency_Key="other")
     assert code(reply) == (404, "preview_not_found")
-    assert code(previewed.send("POST", "/v1/edits", body)) == (404, "preview_not_found")
+    assert code(edits.send("POST", "/v1/edits", body)) == (404, "preview_not_found")
 
 
 # -- the audit ------------------------------------------------------------------------------------

@@ -270,10 +270,7 @@ async def chat(request: Request, body: Sent) -> StreamingResponse:
     text, decision = decide(fake, pictures[0] if pictures else None, question)
     if body["model"].endswith("@base"):
         text, decision = fake.answer, {}
-    headers = {"Balancedit-Version": str(fake.version)}
-    return StreamingResponse(
-        stream(fake, text, decision), media_type="text/event-stream", headers=headers
-    )
+    return StreamingResponse(stream(fake, text, decision), media_type="text/event-stream")
 
 
 async def stream(fake: Fake, text: str, decision: Json) -> AsyncIterator[str]:

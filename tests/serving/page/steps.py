@@ -51,3 +51,11 @@ def preview(form: Any) -> Any:
 def logged(shown: Any) -> list[str]:
     """The logged questions that a preview shows."""
     return shown.locator(".logged").evaluate_all("all => all.map((one) => one.dataset.query)")
+
+
+def width_of(image: Any) -> int:
+    """How wide a picture is, once it is there."""
+    return image.evaluate(
+        """i => new Promise((done) => i.naturalWidth ? done(i.naturalWidth)
+          : i.addEventListener('load', () => done(i.naturalWidth)))"""
+    )

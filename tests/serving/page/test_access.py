@@ -74,6 +74,25 @@ def test_escape_closes_a_correction_and_returns(open_page: Any) -> None:
     expect(tab.locator(":focus")).to_have_text("Correct this")
 
 
+def test_the_focus_is_never_lost(open_page: Any, fake: Fake) -> None:
+    fake.failing["POST /v1/edits"] = [(503, "away")]
+    fake.pause = 0.1
+    tab = open_page()
+    show_owl(tab)
+    tab.fill(".composer textarea", "What is this?")
+    tab.press(".composer textarea", "Enter")
+    tab.focus("text=Stop")
+    expect(tab.locator(":focus")).to_have_text("Correct this")  # once the answer is whole
+    press(correct(tab.locator(".turn")), "Commit without a preview")
+    expect(tab.locator(":focus")).to_have_text("Commit without a preview")
+    shown = preview(tab.locator(".correction"))
+    fake.failing["POST /v1/edits"] = [(503, "away")]
+    press(shown, "Commit")
+    expect(tab.locator(":focus")).to_have_text("Try again")
+    tab.keyboard.press("Enter")
+    expect(tab.locator(":focus")).to_have_text("Undo")
+
+
 def test_skipping_the_bar(open_page: Any) -> None:
     tab = open_page()
     tab.keyboard.press("Tab")

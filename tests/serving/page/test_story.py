@@ -15,7 +15,7 @@ pytest.importorskip("fastapi", reason="fastapi comes with the extra `serve`")
 from fake_server import Fake, made_edit, put
 from PIL import Image
 from playwright.sync_api import expect
-from steps import answer_of, ask, correct, logged, press, preview, show_owl
+from steps import answer_of, ask, correct, logged, press, preview, show_owl, width_of
 
 
 def test_ask_correct_preview_commit_undo(open_page: Any, fake: Fake) -> None:
@@ -30,7 +30,7 @@ def test_ask_correct_preview_commit_undo(open_page: Any, fake: Fake) -> None:
     first = shown.locator(".logged").first
     assert first.locator(".before").inner_text() == "owl"
     assert first.locator(".after").inner_text() == "parrot"
-    assert first.locator("img").evaluate("i => i.decode().then(() => i.naturalWidth)") == 96
+    assert width_of(first.locator("img")) == 96
     assert fake.version == 0, "nothing is in force yet"
     press(shown, "Commit")
     expect(turn.locator(".notice.good")).to_contain_text("is in force")

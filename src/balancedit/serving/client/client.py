@@ -119,14 +119,16 @@ class Client:
         reply = self._connection.get(f"/v1/edits/{quote(edit_id, safe='')}")
         return self._read(reply, lambda body: records.edit(body["edit"]))
 
-    def preview(self, fact: Json, radius: float | None = None) -> Json:
-        """What a fact would change, as the server says it; radius: another one than measured."""
-        made = self._connection.post("/v1/edits/preview", fact)
-        if radius is None:
-            return made.body
-        name = self._read(made, lambda body: quote(str(body["preview_id"]), safe=""))
-        again = self._connection.post(f"/v1/edits/preview/{name}/radius", {"radius": radius})
-        return again.body
+    def preview(self, fact: Json, most: int, radius: float | None = None) -> records.Previewed:
+        """What a fact would change of the questions that the server has logged. most: changes that
+        are told; radius: another one than measured."""
+        limit = min(max(most, 1), _PAGE)
+        made = self._connection.post("/v1/edits/preview", fact | {"limit": limit})
+        if radius is not None:
+            name = self._read(made, lambda body: quote(str(body["preview_id"]), safe=""))
+            path = f"/v1/edits/preview/{name}/radius"
+            made = self._connection.post(path, {"radius": radius})
+        return self._read(made, records.preview)
 
     def _pages(self, state: str) -> Iterator[Reply]:
         after: str | None = None

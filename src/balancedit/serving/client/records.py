@@ -5,12 +5,11 @@ newer server, is left out; what is missing or of another kind raises `TypeError`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, NamedTuple
 
+from balancedit.preview.records import Bounds, Change
 from balancedit.types import Answer, Edit, KnownEdit
-
-T = TypeVar("T", bound=Edit)
 
 _LISTS = ("positives", "retires", "warnings")
 
@@ -61,6 +60,54 @@ def neighbour(shape: Mapping[str, Any]) -> SeenNeighbour:
     """An edit as an explanation tells of it."""
     seen = SeenEdit(*(str(shape[name]) for name in SeenEdit._fields))
     return SeenNeighbour(seen, shape["distance"], shape["radius"], bool(shape["inside"]))
+
+
+@dataclass(frozen=True)
+class Previewed:
+    """An edit that is not in force, and what it would change; see `preview.Preview`. changes: how
+    many questions it would, of which `changed` has the nearest."""
+
+    edit: Edit
+    radius: float
+    bounds: Bounds
+    version: int
+    considered: int
+    undecided: int
+    changes: int
+    changed: tuple[Change, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """It as plain JSON types, as `Preview.to_dict` gives it."""
+        return {
+            "edit": self.edit.to_dict(),
+            "radius": {"chosen": self.radius, **self.bounds.to_dict()},
+            "version": self.version,
+            "considered": self.considered,
+            "undecided": self.undecided,
+            "changed": [change.to_dict() for change in self.changed],
+        }
+
+
+def preview(shape: Mapping[str, Any]) -> Previewed:
+    """A preview as a server shows it."""
+    radius = shape["radius"]
+    bounds = Bounds(*(float(radius[name]) for name in ("learned", "min", "max")))
+    return Previewed(
+        edit(shape["edit"], KnownEdit if shape["known"] else Edit),
+        float(radius["chosen"]),
+        bounds,
+        *(int(shape[name]) for name in ("version", "considered", "undecided", "changes")),
+        tuple(_change(number, one) for number, one in enumerate(shape["changed"])),
+    )
+
+
+def _change(number: int, shape: Mapping[str, Any]) -> Change:
+    """A question that would be answered otherwise. number: its place among those shown."""
+    names = [f.name for f in fields(Change) if f.name not in ("number", "has_thumbnail")]
+    values = {name: shape[name] for name in names}
+    for name in ("distance", "margin"):
+        values[name] = float("nan") if values[name] is None else float(values[name])
+    return Change(number=number, has_thumbnail=shape["thumbnail"] is not None, **values)
 
 
 def _is_needed(field: Any) -> bool:

@@ -13,12 +13,10 @@ from balancedit.types import Edit
 
 _MAY_LACK = {"loss": float | None, "seconds": float | None}
 _HINTS = get_type_hints(Edit) | _MAY_LACK
+_FIELDS: dict[str, Any] = {field.name: (_HINTS[field.name], ...) for field in fields(Edit)}
+_FIELDS["thumbnail"] = (str | None, ...)
 #: An edit's whole record as `Edit.to_dict` has it, and where its picture is.
-EditShown: type[BaseModel] = create_model(
-    "EditShown",
-    **{field.name: (_HINTS[field.name], ...) for field in fields(Edit)},
-    thumbnail=(str | None, ...),
-)
+EditShown: type[BaseModel] = create_model("EditShown", **_FIELDS)
 
 
 class OneEdit(BaseModel):

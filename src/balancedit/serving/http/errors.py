@@ -20,6 +20,7 @@ from balancedit.serving.engine import protocol
 from balancedit.serving.tenants import UnknownTenantError
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
+_FORMS = ("fact", "preview")  # of an edit's body
 #: The `type` of an error by its status, where nothing else is said.
 _TYPES = {
     401: "authentication_error",
@@ -164,7 +165,7 @@ def _path(place: Sequence[str | int]) -> str | None:
     for part in map(str, place[1:]):
         if (
             _NAME.fullmatch(part)
-            and part not in ("str", "int", "float", "bool", "none")
+            and part not in ("str", "int", "float", "bool", "none", *_FORMS)
             and part not in parts[-1:]
         ):
             parts.append(part)

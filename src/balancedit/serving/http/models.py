@@ -6,7 +6,7 @@ import time
 from typing import Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from balancedit.serving.http.errors import ApiError
 from balancedit.serving.http.keys import EVERY_TENANT, Caller
@@ -23,7 +23,7 @@ class Model(BaseModel):
 
     id: str
     object: Literal["model"] = "model"
-    created: int = _BEGAN
+    created: int = Field(default_factory=lambda: _BEGAN)  # no default in the schema
     owned_by: str = "balancedit"
 
 

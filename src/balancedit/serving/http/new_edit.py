@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
@@ -17,14 +17,6 @@ from balancedit.types import Edit, Fact
 
 if TYPE_CHECKING:
     from balancedit.editor import Editor
-    from balancedit.preview.preview import Preview
-
-
-class Previews(Protocol):
-    """Where previews wait for being committed."""
-
-    def find(self, preview_id: str, tenant: str) -> Preview | None:
-        """A tenant's preview; None where there is none, or it has expired."""
 
 
 class PreviewBody(BaseModel):
@@ -53,7 +45,7 @@ async def teaching(
     if isinstance(wanted, FactBody):
         fact = await wanted.fact(here.pictures, here.settings.max_pictures)
         return _taught(fact), f"“{fact.question}” → “{fact.answer}”"
-    found = here.previews.find(wanted.preview_id, caller.tenant) if here.previews else None
+    found = here.previews.find(wanted.preview_id, caller.tenant)
     radius = wanted.radius
 
     def commit(editor: Editor, terms: Terms) -> Edit:

@@ -14,7 +14,7 @@ export function askView() {
   let all = [];
 
   const picture = picturePlace(() => renew());
-  const words = el("textarea", { rows: "1", id: fresh("question"), dir: "auto", placeholder: "What is this?", maxlength: "4000", "aria-describedby": "how-to-send" });
+  const words = el("textarea", { rows: "1", id: fresh("question"), dir: "auto", placeholder: "What is this?", "aria-describedby": "how-to-send" });
   const send = el("button", { type: "submit", class: "main" }, "Ask");
   const anew = button("New conversation", () => { renew(); words.focus(); }, { class: "quiet", hidden: true });
   const form = el(

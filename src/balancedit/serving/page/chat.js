@@ -1,6 +1,6 @@
 // A question to the model, and its answer piece by piece.
 
-import { reply, session } from "./session.js";
+import { note, reply, session } from "./session.js";
 import { Trouble, troubleInStream } from "./words.js";
 
 /** The data of server-sent events, as they come; an unfinished last one is left out. */
@@ -64,6 +64,7 @@ export async function ask(said, { base = false, signal, onPiece = () => {} } = {
   }
   if (!finished)
     throw new Trouble("The answer broke off.", "The connexion to the server ended in the middle of it. Ask again.");
+  note(decision?.version); // the headers were sent before it was known
   return { text, decision };
 }
 

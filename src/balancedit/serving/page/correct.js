@@ -13,7 +13,7 @@ function attempt() {
 
 /** The form; nothing that was written is lost by any error. */
 export function correction({ picture, question, answer, later, onClose, onCommitted }) {
-  const wanted = el("input", { type: "text", dir: "auto", required: true, maxlength: "2000", autocomplete: "off" });
+  const wanted = el("input", { type: "text", dir: "auto", required: true, autocomplete: "off" });
   const others = el("textarea", { rows: "2", dir: "auto" });
   const fresh = el("input", { type: "checkbox" });
   const look = el("button", { type: "submit", class: "main" }, "Preview what changes");
@@ -112,6 +112,8 @@ export function correction({ picture, question, answer, later, onClose, onCommit
       if (running !== mine) return; // something newer has taken its place
       const why = told(error);
       put(outcome, why ? trouble(why, again) : notice("warn", "Stopped.", "Nothing was put in force.", button("Try again", again)));
+      // What was pressed is gone: go on at the remedy.
+      if (document.activeElement === document.body) outcome.querySelector("button")?.focus();
     } finally {
       if (running === mine) busy(false);
     }

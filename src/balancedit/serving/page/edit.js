@@ -4,6 +4,7 @@ import { el, said } from "./dom.js";
 import { call, changes, pictureAt } from "./session.js";
 import { short } from "./words.js";
 
+const LATER = 3000; // milliseconds
 const held = new Map();
 changes.addEventListener("changed", () => held.clear());
 
@@ -30,10 +31,12 @@ export function thumbnail(path) {
   const none = () => el("span", { class: "thumbnail none", "aria-hidden": "true" });
   if (!path) return none();
   const shown = el("img", { alt: "", class: "thumbnail", loading: "lazy" });
-  const lost = () => shown.replaceWith(none());
-  shown.addEventListener("error", lost, { once: true });
+  let left = 1; // many at once may be more than the key's rate: then once more, later
+  const show = () => pictureAt(path).then((source) => (shown.src = source), lost);
+  const lost = () => (left-- > 0 ? setTimeout(show, LATER) : shown.replaceWith(none()));
+  shown.addEventListener("error", lost);
   shown.addEventListener("load", () => URL.revokeObjectURL(shown.src), { once: true });
-  pictureAt(path).then((source) => (shown.src = source), lost);
+  show();
   return shown;
 }
 

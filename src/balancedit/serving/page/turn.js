@@ -6,8 +6,8 @@ import { correction } from "./correct.js";
 import { button, el, notice, put, said, say, waiting } from "./dom.js";
 import { change, named, record, thumbnail, undo } from "./edit.js";
 import { reachBar, reachWords } from "./reach.js";
-import { call, may } from "./session.js";
-import { number, sentence, told } from "./words.js";
+import { call, changes, may } from "./session.js";
+import { number, sentence, short, told } from "./words.js";
 
 /** A turn of a conversation. `before` are the turns that came before it; `onState` is told whenever
  *  it begins or ends. Returns { node, question, answer, busy, start, stop }. */
@@ -34,7 +34,7 @@ export function turnOf({ picture, before, question, onState, onGiveBack }) {
     put(source);
     put(status);
     put(text, el("span", { class: "caret", "aria-hidden": "true" }), el("span", { class: "unseen" }, "The answer is coming."));
-    put(actions, button("Stop", () => mine.abort(), { class: "quiet" }));
+    act(button("Stop", () => mine.abort(), { class: "quiet" }));
     onState(turn);
     try {
       const { text: whole, decision } = await ask(prompt(), {
@@ -56,13 +56,20 @@ export function turnOf({ picture, before, question, onState, onGiveBack }) {
     }
   }
 
+  /** What can be done now; who was at what could be done before goes on there. */
+  function act(...now) {
+    const here = actions.contains(document.activeElement);
+    put(actions, ...now);
+    if (here) node.querySelector(".actions button, .status button")?.focus();
+  }
+
   /** What came stays to be read, and the question can be asked again or taken back to be changed. */
   function failed(why, come) {
     put(text, come ? said(come) : el("span", { class: "soft" }, "(no answer)"));
     const again = button("Ask again", start);
     const back = button("Change the question", () => onGiveBack(turn), { class: "quiet" });
-    put(actions);
     put(status, why ? notice("bad", why.title, why.remedy, again, back) : notice("warn", "Stopped.", "The answer is not whole.", again, back));
+    act();
   }
 
   function decided(decision) {
@@ -72,7 +79,7 @@ export function turnOf({ picture, before, question, onState, onGiveBack }) {
     const why = before.length === 0 ? button("Why?", () => explain(why), { class: "quiet", "aria-expanded": "false" }) : null;
     const correct = may("edit") && picture ? button("Correct this", open) : null;
     const none = may("edit") && !picture ? el("span", { class: "soft small" }, "To correct an answer, ask about a picture.") : null;
-    put(actions, correct, why, none);
+    act(correct, why, none);
     if (decision?.fired) withoutEdits();
   }
 
@@ -169,8 +176,15 @@ export function turnOf({ picture, before, question, onState, onGiveBack }) {
       }
     });
     const warnings = (edit.warnings ?? []).join(" ");
-    put(below, notice(warnings ? "warn" : "good", `Edit ${edit.id.slice(0, 8)} is in force.`, warnings || "The answer above was given with it.", back));
+    const done = notice(warnings ? "warn" : "good", `Edit ${short(edit.id)} is in force.`, warnings || "The answer above was given with it.", back);
+    put(below, done);
     back.focus();
+    changes.addEventListener("changed", async function look() {
+      const now = done.isConnected && (await record(edit.id));
+      if (done.isConnected && !back.disabled && now?.state !== "active" && now)
+        done.replaceWith(notice("warn", `Edit ${short(edit.id)} is no longer in force.`, "It was undone or replaced elsewhere; ask again to see the answer now."));
+      if (!done.isConnected) changes.removeEventListener("changed", look);
+    });
   }
 
   return turn;

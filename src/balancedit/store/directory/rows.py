@@ -70,7 +70,8 @@ def read_page(
     db: sqlite3.Connection, limit: int, after: str | None, states: Sequence[EditState]
 ) -> list[Edit]:
     """Up to `limit` records in these states, newest first, those older than the edit `after`."""
-    where, given = f"WHERE state IN ({_EACH})", [_listed(states)]
+    # The + keeps SQLite from sorting all that an index on states finds; it stops at the limit.
+    where, given = f"WHERE +state IN ({_EACH})", [_listed(states)]
     if after is not None:
         where += " AND number < (SELECT number FROM edits WHERE id = ?)"
         given.append(after)
