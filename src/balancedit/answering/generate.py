@@ -140,8 +140,8 @@ def generate_batch(
     ended: Callable[[int, GeneratedAnswer], None] | None = None,
 ) -> list[GeneratedAnswer]:
     """One batch of rows with as many pictures; more: as for `generate_answers`. ended: told of each
-    row that comes to an end of its own, greedily, while others go on. Raises `InputError` and,
-    where it is about one row, `PromptError`."""
+    row that comes to an end of its own, greedily, while others go on (without its key). Raises
+    `InputError` and, where it is about one row, `PromptError`."""
     model: Any = loaded.model
     with method.routing.tracing() as trace:
         asked = method.worded(rows)
