@@ -20,6 +20,8 @@ from typing import Annotated, Any
 import torch
 import typer
 from PIL import Image
+from rich.console import Console
+from rich.progress import track
 
 from balancedit.bench.metrics import exact_match
 from balancedit.bench.sentences import affirmed
@@ -170,7 +172,8 @@ def ask_all(asker: Asker, questions: Sequence[Question], chance: Random) -> list
     """Each question in short and plain style, and plainly again after another turn."""
     outcomes = []
     first = "Describe the picture."
-    for at in range(0, len(questions), BATCH_SIZE):
+    starts = range(0, len(questions), BATCH_SIZE)
+    for at in track(starts, "asking", console=Console(stderr=True)):
         batch = questions[at : at + BATCH_SIZE]
         pictures = [q.picture() for q in batch]
         short = asker(pictures, [[f"{q.wording} {chance.choice(SHORT)}"] for q in batch])

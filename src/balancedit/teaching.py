@@ -185,7 +185,8 @@ class Teacher:
                 there = self.in_force(part)
                 for number, edit in there.items():
                     settled(number, known(edit))
-                self._learn([fact for fact in part if fact.number not in there], settled)
+                if wanted := [fact for fact in part if fact.number not in there]:
+                    self._learn(wanted, settled)
 
     @contextmanager
     def _only_stored(self) -> Iterator[None]:

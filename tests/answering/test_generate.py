@@ -119,9 +119,11 @@ def test_a_long_edit_makes_its_own_row_longer_and_no_other(make_sure_editor: Any
     rows = [Decision(), Decision(edit.id), Decision()]
     plain, short = generate._PLAIN, generate._PLAIN._replace(max_new_tokens=5)
     own = [ANSWER_TOKENS, taught, ANSWER_TOKENS]
-    assert [*generate._limits(editor._method, rows, 1000, plain)] == own
-    assert [*generate._limits(editor._method, rows, 40, plain)] == [32, 40, 32], "what is held"
-    assert [*generate._limits(editor._method, rows, 5, short)] == [5, 5, 5]
+    assert [*generate._limits(editor._method, rows, [1000] * 3, plain)] == own
+    assert [*generate._limits(editor._method, rows, [40] * 3, plain)] == [32, 40, 32], (
+        "what is held"
+    )
+    assert [*generate._limits(editor._method, rows, [5] * 3, short)] == [5, 5, 5]
     assert editor.ask(A, QUESTION).fired == edit.id
 
 

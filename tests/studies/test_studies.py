@@ -22,6 +22,7 @@ SMALLEST = {
     "loading.py": ["--rounds", "1"],
     "paper_cost.py": [],
     "picture_table.py": ["--kinds", "name", "--methods", "ft,balancedit", "--out", "."],
+    "pocket_photos.py": ["--limit", "1"],
     "preview_cost.py": ["--logged", "60", "--samples", "4", "--edits", "1", "--held", "1"],
     "probing.py": ["--edits", "1", "--rounds", "1"],
     "raw_cost.py": ["--rounds", "1"],
@@ -43,7 +44,7 @@ SMALLEST = {
 }
 #: With tests of their own: tests/models/test_full_size.py, tests/models/pocket/test_serving.py,
 #: tests/store/test_store_scale.py.
-ELSEWHERE = {"full_size.py", "serving.py", "store_scale.py"}
+ELSEWHERE = {"full_size.py", "held_edits.py", "store_scale.py"}
 
 
 def test_every_command_has_a_smallest_size() -> None:

@@ -11,7 +11,7 @@ import pytest
 @pytest.mark.slow
 def test_the_benchmark_of_serving_runs(tmp_path: Path) -> None:
     out = tmp_path / "serving"
-    command = [sys.executable, "studies/serving.py", "--held", "0", "--held", "600"]
+    command = [sys.executable, "studies/held_edits.py", "--held", "0", "--held", "600"]
     command += ["--repeats", "2", "--probes", "60", "--samples", "12", "--out", str(out)]
     subprocess.run(command, check=True, cwd=Path(__file__).parents[3], capture_output=True)
     found = json.loads(out.with_suffix(".json").read_text())

@@ -1,7 +1,7 @@
 """What holding edits costs the questions that none of them is about, from one edit to 100,000.
 
-    python studies/serving.py --out results/pocket/serving
-    python studies/serving.py --held 0 --held 1 --held 600 --repeats 3 --probes 50   # seconds
+    python studies/held_edits.py --out results/pocket/serving
+    python studies/held_edits.py --held 0 --held 1 --held 600 --repeats 3 --probes 50   # seconds
 
 Asked is a question that no edit reaches, by the unedited model (processor, `generate` and decoding
 of the text, no editor) and by an editor at each number of edits held, in turn, after a warm-up; no
