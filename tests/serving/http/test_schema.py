@@ -57,7 +57,7 @@ def test_the_server_keeps_to_its_schema(make_server: MakeServer) -> None:
 
 def _keeps_to_its_schema(operation: Any) -> None:
     @settings(
-        max_examples=15,
+        max_examples=10,
         derandomize=True,
         database=None,
         deadline=None,
