@@ -67,7 +67,6 @@ def services(
         opening = editor_for(loaded, tenants, method=options.method, preset=options.preset, **own)
         editors = Editors(opening, Noting(log) if log else None)
         editors.warm_up(tenants.names)
-        editors.of(DEFAULT_TENANT).warm_up()
         worker = Worker(editors, watch=metrics.turn)
     worker.start()
     try:

@@ -118,15 +118,13 @@ def is_public(address: str) -> bool:
     included."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour
-        if ip.teredo is not None:
-            inner = ip.teredo[1]
+        inner = ip.ipv4_mapped
         if ip in _NAT64:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if inner is not None and not is_public(str(inner)):
+        if inner is not None:
+            return is_public(str(inner))
+        if ip.sixtofour is not None or ip.teredo is not None:  # tunnels, to wherever
             return False
-        if ip.ipv4_mapped is not None:
-            return True
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
