@@ -125,7 +125,7 @@ def remembered(over: Any, question: str, way: str, ask: AskUntouched) -> Remembe
     return AskedNow(texts, lambda number: _row(*pairs[number], number, len(pairs)), ask)
 
 
-def _row(image: Any, question: Any, number: int, of: int) -> tuple[Picture | None, str]:
+def _row(image: Any, question: Any, number: int, of: int) -> Row:
     try:
         return checked(image, question)
     except InputError as error:
