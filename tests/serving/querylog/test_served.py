@@ -99,7 +99,7 @@ def test_what_was_asked_is_what_a_preview_speaks_of(
     ]
     assert main([*command, "--radius", "0"]) == 0
     assert "would be answered otherwise" in capsys.readouterr().out
-    assert main([*command, "--over", "bank"]) == 1
+    assert main([*command, "--over", "queries.sqlite3"]) == 1
     assert "its own query log" in capsys.readouterr().err
 
     assert [there.ask(*row) for row in asked] == before, "nothing is in force"
