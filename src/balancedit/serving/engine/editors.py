@@ -98,13 +98,15 @@ class Editors:
         return self._editors[tenant]
 
     def warm_up(self, tenants: Sequence[str]) -> None:
-        """Open the editors of these tenants, and answer a question, so that the first one that
-        anybody asks takes no longer than the others. Called before the engine starts. Raises
+        """Open the editors of these tenants, answer a question, and make ready to learn, so that
+        the first one that anybody asks, and the first edit, take no longer than the others. Called before the engine starts. Raises
         `StoreError`, `StoreMismatchError`."""
         for tenant in tenants:
             self._note(tenant, self.of(tenant))
+        first = self.of(tenants[0])
         with suppress(InputError):  # a model that does not take it is as warm as it gets
-            self.of(tenants[0]).ask(solid((64, 64), "black"), "What is this?", max_new_tokens=2)
+            first.ask(solid((64, 64), "black"), "What is this?", max_new_tokens=2)
+        first.warm_up()
 
     def stored(self) -> Mapping[str, int]:
         """Versions that the stores of the tenants who were asked about are at, which others may
