@@ -99,8 +99,8 @@ class Editors:
 
     def warm_up(self, tenants: Sequence[str]) -> None:
         """Open the editors of these tenants, answer a question, and make ready to learn, so that
-        the first one that anybody asks, and the first edit, take no longer than the others. Called before the engine starts. Raises
-        `StoreError`, `StoreMismatchError`."""
+        the first one that anybody asks, and the first edit, take no longer than the others. Called
+        before the engine starts. Raises `StoreError`, `StoreMismatchError`."""
         for tenant in tenants:
             self._note(tenant, self.of(tenant))
         first = self.of(tenants[0])
