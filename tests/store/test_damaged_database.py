@@ -81,8 +81,10 @@ def test_an_id_that_is_none_of_ours(
 ) -> None:
     with closing(sqlite3.connect(root / DATABASE)) as db, db:
         db.execute("UPDATE edits SET id = ? WHERE number = 1", (edit_id,))
-    with DiskStore.open(root) as store, pytest.raises(StoreError, match="characters 0-9 and a-f"):
-        store.edits()
+    with DiskStore.open(root) as store:
+        for look in (store.edits, store.active, lambda: store.page(9)):
+            with pytest.raises(StoreError, match="characters 0-9 and a-f"):
+                look()
     for command in (["list"], ["show", "0"]):
         assert main([*command, "--edits", str(root)]) == 1
         assert "this is a bug" not in capsys.readouterr().err

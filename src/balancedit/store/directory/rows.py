@@ -95,7 +95,7 @@ def read_ids(db: sqlite3.Connection, *states: EditState) -> list[str]:
     rows = db.execute(
         f"SELECT id FROM edits WHERE state IN ({_EACH}) ORDER BY number", (_listed(states),)
     )
-    return [row[0] for row in rows]
+    return [_checked_id(row[0]) for row in rows]
 
 
 def key_width(db: sqlite3.Connection) -> int | None:
