@@ -36,7 +36,7 @@ def batcher(clock: Clock) -> Batcher[str]:
     return Batcher(clock, SMALL)
 
 
-def ask(batcher: Batcher[str], *names: str, bucket: str = "b", **more: Any) -> list[Item[str]]:
+def ask(batcher: Batcher[str], *names: str, bucket: str | None = "b", **more: Any) -> list[Item[str]]:
     return [batcher.add_question(name, bucket=bucket, **more) for name in names]
 
 
@@ -83,6 +83,16 @@ def test_buckets_are_not_mixed_and_the_oldest_goes_first(batcher: Any, clock: Cl
     batcher.done()
     clock.now += 1
     assert names(batcher.next()) == ("a", "b")
+
+
+def test_an_older_question_that_was_opened_late_does_not_wait_for_a_younger_ones_batch(
+    batcher: Any, clock: Clock
+) -> None:
+    (older,) = ask(batcher, "older", bucket=None)
+    ask(batcher, "younger", bucket="b")
+    clock.now += 0.5
+    batcher.make_ready(older, "a")  # its own moment for company begins, the younger one's is over
+    assert names(batcher.next()) == ("older",)
 
 
 def test_a_question_keeps_its_place_while_it_is_opened(batcher: Any, clock: Clock) -> None:

@@ -163,8 +163,8 @@ class Batcher(Generic[P]):
         best, soonest = None, None
         for items in buckets:  # that of the oldest question first
             due = now if work is not None or self._draining else self._due(items)
-            if due <= now:
-                best = items
+            if due <= now:  # what is due goes with the oldest first, but a full batch by itself
+                best = items if len(items) >= self.limits.batch else buckets[0]
                 break
             soonest = due if soonest is None else min(due, soonest)
         if best is None:

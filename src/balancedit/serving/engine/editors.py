@@ -67,7 +67,7 @@ class Editors:
         """See `Runner.answer`. Raises `InputError`, `StoreError` where there is no such tenant."""
         asked = questions[0].asked
         editor = self.of(asked.tenant)
-        wishes = [_wish(question, editor) for question in questions]
+        wishes = [self._wish(question, editor) for question in questions]
         made = editor.ask_together(wishes, base=asked.base)
         version = self._note(asked.tenant, editor).version
         if self._tell is not None and not asked.base:
@@ -125,19 +125,18 @@ class Editors:
             known = self._held[tenant] = Held(version, editor.edits_in_force)
         return known
 
+    def _wish(self, question: Question, editor: Editor) -> Wish:
+        assert question.row is not None, "a question goes into a batch once it is open"
+        asked, early = question.asked, question.ended
 
-def _wish(question: Question, editor: Editor) -> Wish:
-    assert question.row is not None, "a question goes into a batch once it is open"
-    early = question.ended
+        def gone() -> bool:
+            return question.gone
 
-    def gone() -> bool:
-        return question.gone
+        def ended(answer: GeneratedAnswer) -> None:
+            if early is not None:  # what is told of the tenant is so before anybody has an answer
+                early(_answered(answer, self._note(asked.tenant, editor).version))
 
-    def ended(answer: GeneratedAnswer) -> None:
-        if early is not None:
-            early(_answered(answer, editor.version))
-
-    return Wish(question.row, question.asked.max_new_tokens, gone, question.give, ended)
+        return Wish(question.row, asked.max_new_tokens, gone, question.give, ended)
 
 
 def _answered(made: GeneratedAnswer, version: int) -> Answered:

@@ -44,8 +44,8 @@ Outcome: TypeAlias = Answered | BalanceditError
 
 
 class Runner(Protocol):
-    """What answers; `editors.Editors`, or a stand-in for it. All but `opened` and `bucket` are
-    called in one and the same thread."""
+    """What answers; `editors.Editors`, or a stand-in for it. All but `opened`, `bucket`
+    and `held` are called in one and the same thread."""
 
     def opened(self, asked: Ask) -> Row:
         """What the model is asked, its pictures decoded; called in threads of its own. Raises
@@ -66,5 +66,5 @@ class Runner(Protocol):
         ...
 
     def held(self) -> Mapping[str, Held]:
-        """What each tenant that was asked for so far has."""
+        """What each tenant that was asked for so far has; any thread may ask."""
         ...

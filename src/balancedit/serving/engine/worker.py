@@ -71,7 +71,6 @@ class Worker:
         self._ended = False
         self._failed = False  # whether the thread ended by an error
         self._last_error: str | None = None
-        self._held = runner.held()
         self._awaiting_end: list[Callable[[], None]] = []
 
     # -- the event loop's side ---------------------------------------------------------------
@@ -136,14 +135,14 @@ class Worker:
 
     def version(self, tenant: str) -> int:
         """See `Engine.version`."""
-        held = self._held.get(tenant)
+        held = self._runner.held().get(tenant)
         return held.version if held else 0
 
     @property
     def state(self) -> EngineState:
         """See `Engine.state`."""
         with self._changed:
-            batcher, held = self._batcher, self._held
+            batcher, held = self._batcher, self._runner.held()
             running = sum(item.facts is None for item in batcher.running)
             return EngineState(
                 queued=batcher.queued,
@@ -247,9 +246,7 @@ class Worker:
     def _do(self, step: Step[Job]) -> None:
         begun = self._clock()
         outcomes = self._outcomes([item.payload for item in step.items])
-        held = self._runner.held()
         with self._changed:
-            self._held = held
             self._batcher.done()
         deliver(list(zip(step.items, outcomes, strict=True)))
         self._tell(step, outcomes, begun)
