@@ -106,8 +106,8 @@ def test_others_changes_count_when_they_are_taken_over(made: Editor, tmp_path: P
     assert other.version == 2
 
 
-def test_an_edit_that_others_outran_is_not_in_force(made: Editor, tmp_path: Path) -> None:
-    other = editor(tmp_path / "edits")
+def outrun(other: Editor, made: Editor) -> None:
+    """Let `made` take its edit back just before the next commit of `other`."""
     commit = other.store.commit
 
     def late(*args: Any) -> Any:
@@ -116,6 +116,11 @@ def test_an_edit_that_others_outran_is_not_in_force(made: Editor, tmp_path: Path
         return commit(*args)
 
     other.store.commit = late  # type: ignore[method-assign]
+
+
+def test_an_edit_that_others_outran_is_not_in_force(made: Editor, tmp_path: Path) -> None:
+    other = editor(tmp_path / "edits")
+    outrun(other, made)
     with pytest.raises(EditConflictError, match="version 2, not at 1"):
         other.edit(A, QUESTION, "xyz", rephrasings=REWORDED, terms=Terms(1, WHOSE))
     for one in (made, other):
@@ -129,14 +134,7 @@ def test_an_edit_that_others_outran_is_not_in_force(made: Editor, tmp_path: Path
 
 def test_without_terms_an_edit_comes_behind_what_others_did(made: Editor, tmp_path: Path) -> None:
     other = editor(tmp_path / "edits")
-    commit = other.store.commit
-
-    def late(*args: Any) -> Any:
-        other.store.commit = commit  # type: ignore[method-assign]
-        made.revert(made.edits()[0].id)
-        return commit(*args)
-
-    other.store.commit = late  # type: ignore[method-assign]
+    outrun(other, made)
     edit = other.edit(A, WHO, "xyz", rephrasings=["who is it?"])
     assert (other.store.version, other.version) == (3, 1), "the other's is not taken over yet"
     other.refresh()

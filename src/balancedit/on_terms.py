@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
-from balancedit.errors import RepeatedRequestError, StoreError
+from balancedit.errors import StoreError
 from balancedit.holding import Holding
 from balancedit.methods import Method
 from balancedit.models.loading import LoadedModel
@@ -41,10 +41,7 @@ def check_writable(store: EditStore) -> None:
 def check(store: EditStore, terms: Terms) -> None:
     """Raise the error that `Terms` names for what does not hold already, before an edit is learned:
     that takes far longer than a look. The commit looks again."""
-    if terms.request is not None and (done := store.done(terms.request)):
-        raise RepeatedRequestError(terms.request.name, done.edit, done.version)
-    if terms.expect is not None:
-        terms.check_version(store.version)
+    terms.check(store.done, lambda: store.version)
 
 
 def teach(

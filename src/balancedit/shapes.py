@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from balancedit.preview.preview import Preview
+    from balancedit.serving.client.records import Previewed
     from balancedit.store.protocol import Binding, DamagedEdit
     from balancedit.types import Answer, Edit, Explanation, FailedEdit, Neighbour
 
@@ -97,9 +98,16 @@ def explained_as(shape: Shape) -> Shape:
     return {"question": shape.pop("question")} | _as_answered(shape)
 
 
-def preview(made: Preview) -> Shape:
+def preview(made: Preview | Previewed) -> Shape:
     """An edit that was not made, and what it would change."""
-    return made.to_dict()
+    return {
+        "edit": made.edit.to_dict(),
+        "radius": {"chosen": made.radius, **made.bounds.to_dict()},
+        "version": made.version,
+        "considered": made.considered,
+        "undecided": made.undecided,
+        "changed": [change.to_dict() for change in made.changed],
+    }
 
 
 def error(message: str, kind: str) -> Shape:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -17,29 +16,13 @@ from balancedit.errors import (
     RequestReusedError,
     StoreError,
 )
-from balancedit.store import AuditEntry, DiskStore, Done, EditStore, MemoryStore, Request, Terms
+from balancedit.store import AuditEntry, DiskStore, Done, EditStore, Request, Terms
 from balancedit.store import terms as terms_module
 from balancedit.store.directory import schema
 from store_cases import BINDING, make_edit, make_key, make_tensors, put
 
 WHO = AuditEntry("key-1", "shop", "“nö\0” → '鶏'")
 ASKED = Request("key-1", "c0ffee", "a" * 64)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "edits"
-
-
-@pytest.fixture
-def disk(root: Path) -> Iterator[DiskStore]:
-    with DiskStore.open(root, BINDING, create=True) as store:
-        yield store
-
-
-@pytest.fixture(params=["memory", "disk"])
-def store(request: pytest.FixtureRequest) -> EditStore:
-    return MemoryStore(BINDING) if request.param == "memory" else request.getfixturevalue("disk")
 
 
 def commit(store: EditStore, number: int, **terms: Any) -> None:

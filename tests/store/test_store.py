@@ -9,7 +9,6 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import torch
 
 from balancedit.codebook.pooling import kept_as
 from balancedit.errors import EditNotFoundError, StoreError, StoreMismatchError
-from balancedit.store import Binding, DiskStore, EditStore, MemoryStore
+from balancedit.store import Binding, DiskStore, EditStore
 from balancedit.store.directory import files, rows, schema
 from balancedit.types import Edit
 from store_cases import (
@@ -32,23 +31,6 @@ from store_cases import (
     make_tensors,
     put,
 )
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "deep" / "edits #1?"  # characters that mean something in an address
-
-
-@pytest.fixture
-def disk(root: Path) -> Iterator[DiskStore]:
-    with DiskStore.open(root, BINDING, create=True) as store:
-        yield store
-
-
-@pytest.fixture(params=["memory", "disk"])
-def store(request: pytest.FixtureRequest) -> EditStore:
-    return MemoryStore(BINDING) if request.param == "memory" else request.getfixturevalue("disk")
-
 
 # -- what both do ---------------------------------------------------------------------------------
 

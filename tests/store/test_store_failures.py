@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,18 +28,6 @@ from store_cases import (
     make_key,
     put,
 )
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "deep" / "edits #1?"  # characters that mean something in an address
-
-
-@pytest.fixture
-def disk(root: Path) -> Iterator[DiskStore]:
-    with DiskStore.open(root, BINDING, create=True) as store:
-        yield store
-
 
 # -- damage --------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from balancedit.errors import EditConflictError, EditNotFoundError, StoreError
-from balancedit.store import AuditEntry, DiskStore, EditStore, MemoryStore, Request, Terms
+from balancedit.store import AuditEntry, DiskStore, EditStore, Request, Terms
 from balancedit.store.copying import copy_store
 from balancedit.store.directory import database, rows
 from store_cases import (
@@ -33,22 +33,6 @@ from tiny import exact
 #: Made by the last code that wrote format 4, for the model of `tiny/exact.py`: two edits, and a
 #: third that replaced the first and was reverted.
 FORMAT_4 = Path(__file__).with_name("format4")
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "edits"
-
-
-@pytest.fixture
-def disk(root: Path) -> Iterator[DiskStore]:
-    with DiskStore.open(root, BINDING, create=True) as store:
-        yield store
-
-
-@pytest.fixture(params=["memory", "disk"])
-def store(request: pytest.FixtureRequest) -> EditStore:
-    return MemoryStore(BINDING) if request.param == "memory" else request.getfixturevalue("disk")
 
 
 def expecting(store: EditStore, number: int, version: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from balancedit import shapes
 from balancedit.errors import InputError
 from balancedit.preview.outlook import Outlook
 from balancedit.preview.records import Bounds, Change
@@ -61,11 +62,4 @@ class Preview:
 
     def to_dict(self) -> dict[str, Any]:
         """The preview as plain JSON types."""
-        return {
-            "edit": self.edit.to_dict(),
-            "radius": {"chosen": self.radius, **self.bounds.to_dict()},
-            "version": self.version,
-            "considered": self.considered,
-            "undecided": self.undecided,
-            "changed": [change.to_dict() for change in self.changed],
-        }
+        return shapes.preview(self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from balancedit.errors import RepeatedRequestError, RequestReusedError
+from balancedit.errors import RequestReusedError
 from balancedit.store.terms import REQUESTS_KEPT_S, AuditRecord, Done, Request, Terms
 
 
@@ -19,9 +19,7 @@ class Ledger:
 
     def check(self, terms: Terms) -> None:
         """Raise the error that `Terms` names for what does not hold."""
-        if terms.request is not None and (done := self.done(terms.request)):
-            raise RepeatedRequestError(terms.request.name, done.edit, done.version)
-        terms.check_version(self.version)
+        terms.check(self.done, lambda: self.version)
 
     def keep(self, action: str, edit_id: str | None, terms: Terms) -> None:
         """Keep who asked for what, and that a request was carried out."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from balancedit.errors import EditConflictError
+from balancedit.errors import EditConflictError, RepeatedRequestError
 
 #: Seconds for which what a request came to is kept, so that it may be sent again.
 REQUESTS_KEPT_S = 48 * 3600.0
@@ -75,10 +76,17 @@ class Terms:
     audit: AuditEntry | None = None
     request: Request | None = None
 
-    def check_version(self, found: int) -> None:
-        """Raise `EditConflictError` where the store is at another version than is expected."""
-        if self.expect is not None and self.expect != found:
-            raise EditConflictError(self.expect, found)
+    def check(self, done: Callable[[Request], Done | None], version: Callable[[], int]) -> None:
+        """Raise the error for what does not hold. done: what a request came to, if it was carried
+        out; version: the store's; each is asked only where it matters."""
+        self.check_request(done)
+        if self.expect is not None and self.expect != (now := version()):
+            raise EditConflictError(self.expect, now)
+
+    def check_request(self, done: Callable[[Request], Done | None]) -> None:
+        """Raise `RepeatedRequestError` where the request was carried out. done: as for `check`."""
+        if self.request is not None and (found := done(self.request)):
+            raise RepeatedRequestError(self.request.name, found.edit, found.version)
 
 
 NO_TERMS = Terms()

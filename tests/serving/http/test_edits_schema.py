@@ -6,13 +6,6 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, settings
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
 
 from balancedit.serving.http.app import create_app
 from balancedit.serving.http.keys import HeldKeys
@@ -21,7 +14,8 @@ from balancedit.serving.http.settings import ServeSettings
 from balancedit.store import MemoryStore
 from serving.editors import FakeEditor, grown
 from serving.fakes import FakeEngine
-from serving.http.conftest import bearer, key
+from serving.http.conformance import keeps_to_its_schema
+from serving.http.conftest import key
 from store_cases import BINDING
 
 PATHS = "^/v1/(edits(?!/preview)|explain|audit)"
@@ -41,23 +35,4 @@ def operations() -> list[Any]:
 
 @pytest.mark.parametrize("operation", operations(), ids=lambda operation: operation.label)
 def test_the_endpoints_of_edits_keep_to_their_schema(operation: Any) -> None:
-    @settings(
-        max_examples=25,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(case=operation.as_strategy())
-    def run(case: Any) -> None:
-        case.call_and_validate(
-            headers=bearer("admin"),
-            checks=[
-                not_a_server_error,
-                status_code_conformance,
-                content_type_conformance,
-                response_schema_conformance,
-            ],
-        )
-
-    run()
+    keeps_to_its_schema(operation, 25)

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import schemathesis
-from hypothesis import HealthCheck, given, settings
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
 
 from serving.http import schema as committed
-from serving.http.conftest import MakeServer, Server, bearer
+from serving.http.conformance import keeps_to_its_schema
+from serving.http.conftest import MakeServer, Server
 
 #: What a fake engine can stand in for; the endpoints of edits have a test of their own.
 OURS = "^/(health|metrics|v1/(chat|models|session))"
@@ -52,27 +44,4 @@ def test_the_server_keeps_to_its_schema(make_server: MakeServer) -> None:
     operations = [found.ok() for found in schema.include(path_regex=OURS).get_all_operations()]
     assert len(operations) >= 9
     for operation in operations:
-        _keeps_to_its_schema(operation)
-
-
-def _keeps_to_its_schema(operation: Any) -> None:
-    @settings(
-        max_examples=10,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(case=operation.as_strategy())
-    def run(case: Any) -> None:
-        case.call_and_validate(
-            headers=bearer("admin"),
-            checks=[
-                not_a_server_error,
-                status_code_conformance,
-                content_type_conformance,
-                response_schema_conformance,
-            ],
-        )
-
-    run()
+        keeps_to_its_schema(operation, 10)

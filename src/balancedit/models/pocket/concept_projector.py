@@ -104,25 +104,20 @@ class ConceptProjector(nn.Module):
         (I,), and the tables of words from the language model's embeddings, (vocabulary, D)."""
         self.classifier.copy_(classifier[0])
         self.offset.copy_(classifier[1])
-        self.name_words(tokenizer, words)
+        every = concepts.concepts()
+        for table, texts in (
+            (self.names, [c.name for c in every]),
+            (self.kinds, [c.kind for c in every]),
+            (self.groups, [c.group for c in every]),
+        ):
+            _fill(table, list(dict.fromkeys(texts)), tokenizer, words)
+        _fill(self.colours, [*COLOURS, ""], tokenizer, words)
+        _fill(self.counts, [*COUNTS, ""], tokenizer, words)
 
     def learned(self) -> dict[str, Tensor]:
         """The state without what `complete` fills in and what the concepts' list says."""
         given = ("classifier", "offset", "domain", "names", "kinds", "groups", "colours", "counts")
         return {k: v for k, v in self.state_dict().items() if k.split(".")[0] not in given}
-
-    @torch.no_grad()
-    def name_words(self, tokenizer: Any, embedding: Tensor) -> None:
-        """Fill the tables of words. embedding: (vocabulary, D) of the language model."""
-        every = concepts.concepts()
-        for table, words in (
-            (self.names, [c.name for c in every]),
-            (self.kinds, [c.kind for c in every]),
-            (self.groups, [c.group for c in every]),
-        ):
-            _fill(table, list(dict.fromkeys(words)), tokenizer, embedding)
-        _fill(self.colours, [*COLOURS, ""], tokenizer, embedding)
-        _fill(self.counts, [*COUNTS, ""], tokenizer, embedding)
 
     def forward(self, features: Tensor) -> Tensor:
         """(P, G·G, F) -> (P, S + G·G, D)."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, NamedTuple
 
+from balancedit import shapes
 from balancedit.preview.records import Bounds, Change
 from balancedit.types import Answer, Edit, KnownEdit
 
@@ -78,14 +79,7 @@ class Previewed:
 
     def to_dict(self) -> dict[str, Any]:
         """It as plain JSON types, as `Preview.to_dict` gives it."""
-        return {
-            "edit": self.edit.to_dict(),
-            "radius": {"chosen": self.radius, **self.bounds.to_dict()},
-            "version": self.version,
-            "considered": self.considered,
-            "undecided": self.undecided,
-            "changed": [change.to_dict() for change in self.changed],
-        }
+        return shapes.preview(self)
 
 
 def preview(shape: Mapping[str, Any]) -> Previewed:

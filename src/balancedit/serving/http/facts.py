@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from dataclasses import fields
+from typing import Annotated, Any
 
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
@@ -71,3 +72,8 @@ class FactBody(ShownBody):
 
 def _wrong(said: str, param: str = "image", code: str = "invalid_value") -> ApiError:
     return ApiError(400, f"{param}: {said}", code=code, param=param)
+
+
+def arguments(fact: Fact) -> dict[str, Any]:
+    """A fact as `Editor.edit` and `Editor.preview` take it."""
+    return {f.name: getattr(fact, f.name) for f in fields(fact)}

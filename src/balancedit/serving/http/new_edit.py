@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from balancedit.errors import RepeatedRequestError
 from balancedit.serving.http.errors import ApiError
-from balancedit.serving.http.facts import FactBody
+from balancedit.serving.http.facts import FactBody, arguments
 from balancedit.serving.http.keys import Caller
 from balancedit.serving.http.services import Services
 from balancedit.store.terms import Terms
@@ -51,8 +50,7 @@ async def teaching(
     def commit(editor: Editor, terms: Terms) -> Edit:
         if found is not None:
             return editor.commit(found, radius, terms=terms)
-        if terms.request is not None and (done := editor.store.done(terms.request)):
-            raise RepeatedRequestError(terms.request.name, done.edit, done.version)
+        terms.check_request(editor.store.done)
         raise _no_preview()
 
     if found is None:
@@ -65,12 +63,7 @@ async def teaching(
 def _taught(fact: Fact) -> Callable[[Editor, Terms], Edit]:
     def teach(editor: Editor, terms: Terms) -> Edit:
         return editor.edit(
-            fact.image,
-            fact.question,
-            fact.answer,
-            rephrasings=fact.rephrasings,
-            negative=fact.negative,
-            new=fact.new,
+            **arguments(fact),
             terms=terms,
         )
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from balancedit.serving.http.conditions import mark
 from balancedit.serving.http.edit_replies import EditShown, edit_shown, finite
 from balancedit.serving.http.errors import ApiError
-from balancedit.serving.http.facts import FactBody
+from balancedit.serving.http.facts import FactBody, arguments
 from balancedit.serving.http.held_previews import HeldPreview
 from balancedit.serving.http.services import Here, MayEdit, note
 from balancedit.serving.http.works import done
@@ -102,12 +102,7 @@ async def preview_edit(
 
     def work(editor: Editor) -> Preview:
         made = editor.preview(
-            fact.image,
-            fact.question,
-            fact.answer,
-            rephrasings=fact.rephrasings,
-            negative=fact.negative,
-            new=fact.new,
+            **arguments(fact),
             over=here.queries.of(caller.tenant) if here.queries is not None else (),
             most=wanted.limit,
         )

@@ -10,8 +10,9 @@ import sqlite3
 import time
 from dataclasses import fields
 from datetime import UTC, datetime
+from functools import partial
 
-from balancedit.errors import RepeatedRequestError, RequestReusedError, StoreError
+from balancedit.errors import RequestReusedError, StoreError
 from balancedit.store.directory.rows import format_of
 from balancedit.store.directory.schema import COUNTED
 from balancedit.store.terms import REQUESTS_KEPT_S, AuditRecord, Done, Request, Terms
@@ -48,9 +49,7 @@ def check(db: sqlite3.Connection, terms: Terms) -> None:
             f"a store of format {format_of(db)} keeps no audit and no requests; open it once with "
             "its model, where it can be written, to bring it up to date"
         )
-    if terms.request is not None and (done := find_request(db, terms.request)):
-        raise RepeatedRequestError(terms.request.name, done.edit, done.version)
-    terms.check_version(version(db))
+    terms.check(partial(find_request, db), partial(version, db))
 
 
 def find_request(db: sqlite3.Connection, request: Request) -> Done | None:

@@ -17,24 +17,11 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from balancedit.errors import DataError
 from balancedit.inputs.images import open_image
 from balancedit.models.pocket import groceries
+from balancedit.models.pocket.concepts import CLOTHES
 from balancedit.models.pocket.groceries import Product
 
 SPLIT = "train"  # the only folder that is read
 SIDE = 224  # pixels
-
-#: The clothes' folders and the everyday names of what they show.
-CLOTHES: dict[str, str] = {
-    "dress": "dress",
-    "hat": "hat",
-    "longsleeve": "long-sleeved shirt",
-    "outwear": "jacket",
-    "pants": "pants",
-    "shirt": "shirt",
-    "shoes": "shoes",
-    "shorts": "shorts",
-    "skirt": "skirt",
-    "t-shirt": "t-shirt",
-}
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ these keeps its plain text.
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,6 +36,16 @@ def write(language_model: Any, tokenizer: Any, count: int = COUNT) -> list[str]:
         replies = _continue(language_model, tokenizer, starts, REPLY_TOKENS)
         texts += [start + text for start, text in zip(starts, replies, strict=True)]
     return texts[:count]
+
+
+def kept(
+    language_model: Any, tokenizer: Any, file: Path, seed: int, count: int = COUNT
+) -> list[str]:
+    """The conversations that an earlier run left in `file`, or new ones, which are left there."""
+    if not file.exists():
+        torch.manual_seed(seed)
+        file.write_text(json.dumps(write(language_model, tokenizer, count), indent=1))
+    return list(json.loads(file.read_text()))
 
 
 def _continue(language_model: Any, tokenizer: Any, texts: list[str], tokens: int) -> list[str]:

@@ -60,7 +60,7 @@ def train(
         language_model: Any = sources.language_model()
         language_model.to(place)
         tokenizer = sources.tokenizer()
-        texts = _texts(language_model, tokenizer, out / "texts.json")
+        texts = plain_texts.kept(language_model, tokenizer, out / "texts.json", SEED)
         torch.manual_seed(SEED)
         words = align.word_ids(shown, scenes.black(), tokenizer)
         projector = PocketProjector(
@@ -127,14 +127,6 @@ def _aligned(
     save_file(projector.state_dict(), kept)
     log_file.write_text(json.dumps(log))
     return log
-
-
-def _texts(language_model: Any, tokenizer: Any, kept: Path) -> list[str]:
-    """Plain conversations by the untouched model, or those kept from an earlier run."""
-    if not kept.exists():
-        torch.manual_seed(SEED)
-        kept.write_text(json.dumps(plain_texts.write(language_model, tokenizer), indent=1))
-    return list(json.loads(kept.read_text()))
 
 
 def _progress() -> Progress:

@@ -64,7 +64,7 @@ def train(
         cells, labels = gather.load(out / "features", shards)
         language_model: Any = sources.language_model()
         tokenizer = sources.tokenizer()
-        texts = _texts(language_model, tokenizer, out / "texts.json")
+        texts = plain_texts.kept(language_model, tokenizer, out / "texts.json", SEED, TEXTS)
         words = language_model.get_input_embeddings().weight.detach()
         projector = ConceptProjector(config.grid, config.projector_size, words.shape[1])
         projector.complete(sources.vision_classifier(), tokenizer, words)
@@ -154,15 +154,6 @@ def _taught(cells: Tensor, labels: list[Label], black: Tensor) -> Pictures:
         for label in (labels[row] for row in rows)
     ]
     return Pictures(cells[rows], seen, black)
-
-
-def _texts(language_model: Any, tokenizer: Any, kept: Path) -> list[str]:
-    """Plain conversations by the untouched model, or those kept from an earlier run."""
-    if not kept.exists():
-        torch.manual_seed(SEED)
-        texts = plain_texts.write(language_model, tokenizer, TEXTS)
-        kept.write_text(json.dumps(texts, indent=1))
-    return list(json.loads(kept.read_text()))
 
 
 if __name__ == "__main__":
