@@ -36,7 +36,9 @@ def batcher(clock: Clock) -> Batcher[str]:
     return Batcher(clock, SMALL)
 
 
-def ask(batcher: Batcher[str], *names: str, bucket: str | None = "b", **more: Any) -> list[Item[str]]:
+def ask(
+    batcher: Batcher[str], *names: str, bucket: str | None = "b", **more: Any
+) -> list[Item[str]]:
     return [batcher.add_question(name, bucket=bucket, **more) for name in names]
 
 
